@@ -1,1 +1,3 @@
-"""Files, folders and programs: how the package reads, writes and runs what is outside it."""
+"""Files, folders and programs: the only place where the package reads, writes and runs what is
+outside of it.
+"""

@@ -1,5 +1,5 @@
-"""Steps on files by descriptor: born with their mode, renamed without replacing, reached through no
-link.
+"""File operations on descriptors: files get their mode at creation, nothing is replaced by
+accident, and no symbolic link is followed.
 """
 
 import contextlib
@@ -20,26 +20,28 @@ CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEX
 RENAME_EXCHANGE, RENAME_NO_REPLACE = 2, 1
 
 ASK_OWNER_FIX = "ask its owner for the right to write"
+"""The remedy for a folder that this user cannot write to."""
 NOT_WRITABLE = "not-writable"
-"""The code of what this user cannot write to."""
-"""What to do about a folder that may not be written to."""
+"""The code of a path that this user cannot write to."""
 
 
 def require_folder(folder: int | None, name: str) -> int:
-    """A folder that has to be there still."""
+    """The descriptor of a folder; raises a `MeshError` if the folder vanished."""
     if folder is None:
         raise refuse(name, "vanished while it was written", code="folder-vanished")
     return folder
 
 
 def require_writable(path: str) -> None:
-    """Refuses a folder that is there and may not be written to, before anything is."""
+    """Raises a `MeshError` if an existing folder cannot be written to, before anything is
+    written.
+    """
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
         raise refuse(path, "cannot be written to", ASK_OWNER_FIX, code=NOT_WRITABLE)
 
 
 def make_folder(path: str, mode: int = 0o777) -> None:
-    """Makes a folder and those above it; private ones are private from the start."""
+    """Creates a folder and its missing parents; `mode` applies from the start."""
     if path and not os.path.isdir(path):
         make_folder(os.path.dirname(path))
         try:
@@ -57,13 +59,13 @@ def make_folder(path: str, mode: int = 0o777) -> None:
             raise
         above = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(above)  # a folder whose name is lost takes everything in it along
+            os.fsync(above)  # a folder whose name is lost is lost with its content
         finally:
             os.close(above)
 
 
 def write_file(name: str, body: bytes, mode: int, folder: int, *, sync: bool = False) -> None:
-    """A new file, with its mode from the first byte on."""
+    """Creates a file with its mode and writes it. `folder` is a descriptor."""
     descriptor = os.open(name, CREATE_FLAGS, mode, dir_fd=folder)
     try:
         view = memoryview(body)
@@ -77,8 +79,8 @@ def write_file(name: str, body: bytes, mode: int, folder: int, *, sync: bool = F
 
 @lru_cache(maxsize=1)
 def _rename_call() -> Any:
-    """renameat2(2), renameatx_np on macOS, None elsewhere; looked up once, for that costs more than
-    the call.
+    """renameat2(2), on macOS renameatx_np, elsewhere None. Cached, because the lookup costs more
+    than the call.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     return getattr(libc, "renameat2", None) or getattr(libc, "renameatx_np", None)
@@ -87,8 +89,8 @@ def _rename_call() -> Any:
 def libc_rename(
     source_folder: int, source: str, target_folder: int, target: str, flags: int
 ) -> bool:
-    """renameat2(2) (renameatx_np on macOS); False where the system or the file system does not have
-    it.
+    """Calls renameat2(2) (renameatx_np on macOS); False where the system or the file system does
+    not support it.
     """
     call = _rename_call()
     if call is None:
@@ -114,15 +116,15 @@ def libc_rename(
 
 
 def publish_staged(top: int, staged: str, name: str) -> None:
-    """Gives a staged file or folder its name, if nothing has that yet."""
+    """Renames a staged file or folder to its final name, unless that name exists."""
     if not libc_rename(top, staged, top, name, RENAME_NO_REPLACE):
         os.rename(staged, name, src_dir_fd=top, dst_dir_fd=top)
 
 
 @contextlib.contextmanager
 def open_parent(root: int, path: str) -> Iterator[tuple[int, str]]:
-    """The folder of a path below a descriptor, step by step and through no link, and the last
-    name.
+    """A context with the descriptor of the parent folder of `path` below `root`, and the last name.
+    No link is followed.
     """
     parts = path.split("/")
     current, opened = root, []
@@ -137,8 +139,8 @@ def open_parent(root: int, path: str) -> Iterator[tuple[int, str]]:
 
 
 def has_same_content(folder: int, last: str, top: int, path: str) -> bool:
-    """Whether the file in place holds the same, or is the same link: then this one is a copy of
-    it.
+    """Whether the file at `path` below `top` has the same bytes, or is the same link, as `last` in
+    `folder`.
     """
     try:
         with open_parent(top, path) as (above, name):
@@ -155,8 +157,8 @@ def has_same_content(folder: int, last: str, top: int, path: str) -> bool:
 
 
 def restore_file(folder: int, last: str, top: int, path: str) -> None:
-    """Gives a file in a stage the name that it should have below `top`, or one beside it where that
-    is taken.
+    """Renames a staged file to `path` below `top`, or to `path.kept-NUMBER` where that name
+    exists.
     """
     parts = path.split("/")
     for stop in range(1, len(parts)):

@@ -1,9 +1,9 @@
-"""`certs/` as a whole exchanged for another: what belongs together changes together, whatever kills
-the run.
+"""Replaces `certs/` as a whole, so that files that belong together change together even if the run
+is killed.
 
-The new folder is built beside the old one, of links to the files that stay and of new files,
-synced, and exchanged with it in one system call. A list in it says what the old one held: what is
-not in that list came meanwhile, and goes back.
+The new folder is built next to the old one from links to unchanged files and from new files. It is
+synced and exchanged with the old one in one system call. An inventory in it lists the files of the
+old folder: a file that is not in the inventory was added meanwhile, and is moved to the new folder.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE, Ce
 
 CERTS_FOLDER = "certs"
 STAGED_CERTS = ".kubectl-mesh-certs"
-"""The folder that is built, and then the old one."""
+"""The new folder before the exchange, and the old one after it."""
 _OLD_CERTS = f"{STAGED_CERTS}.old"
-"""The old one where the system cannot exchange names."""
+"""The old folder where the system cannot exchange names."""
 _INVENTORY = f"{STAGE_PREFIX}-list"
-"""In the new folder: what the old one held, path -> inode."""
+"""A file in the new folder: path -> inode of the files of the old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class _Entry:
 
 
 def exchange_certificates(directory: str, change: CertsChange) -> None:
-    """Makes `certs/` of a working directory what `change` says; the lock is held. No private file
-    is ever lost by it.
+    """Applies a change to `certs/` of a working directory, whose lock the caller holds. No private
+    file is ever lost.
     """
     place = join_path(directory, CERTS_FOLDER)
     top = os.open(os.path.realpath(directory), FOLDER_FLAGS)
@@ -70,7 +70,8 @@ def exchange_certificates(directory: str, change: CertsChange) -> None:
         try:
             exchanged = durable.libc_rename(top, STAGED_CERTS, top, CERTS_FOLDER, RENAME_EXCHANGE)
             if not exchanged:
-                # The name is free for a moment; should the run end there, `settle` gives it back.
+                # No folder has the name for a moment; if the run ends there, `recover_exchange`
+                # restores it.
                 os.rename(CERTS_FOLDER, _OLD_CERTS, src_dir_fd=top, dst_dir_fd=top)
                 os.rename(STAGED_CERTS, CERTS_FOLDER, src_dir_fd=top, dst_dir_fd=top)
         except OSError as error:
@@ -89,8 +90,8 @@ def exchange_certificates(directory: str, change: CertsChange) -> None:
 
 
 def _require_writable_folders(old: int, entries: list[_Entry], place: str) -> None:
-    """Refuses folders out of which nothing may be taken, before anything is built: the old ones
-    have to go once they are exchanged.
+    """Raises a `MeshError` for folders that cannot be removed after the exchange, before anything
+    is built.
     """
     bare = [
         path
@@ -110,8 +111,8 @@ def _require_writable_folders(old: int, entries: list[_Entry], place: str) -> No
 
 
 def recover_exchange(directory: str) -> None:
-    """Puts right what a killed exchange left: the new folder goes where it never had the name, else
-    the old one does.
+    """Completes or reverts an exchange that was killed: removes the new folder if it never had the
+    name `certs`, otherwise the old one.
     """
     if not any(
         os.path.lexists(os.path.join(directory, name))
@@ -165,8 +166,8 @@ def _exists(path: str, folder: int) -> bool:
 
 
 def _walk_entries(folder: int, prefix: str = "") -> Iterator[_Entry]:
-    """Everything below a folder, each folder before what it holds; what a killed run left
-    unfinished is passed over.
+    """The entries below a folder, each folder before its content; unfinished files of killed runs
+    are skipped.
     """
     for name in sorted(os.listdir(folder)):
         if name.startswith(f"{STAGE_PREFIX}-"):
@@ -182,7 +183,7 @@ def _walk_entries(folder: int, prefix: str = "") -> Iterator[_Entry]:
 
 
 def _new_path(path: str, moved: Mapping[str, str]) -> str:
-    """The new path of what is there."""
+    """The path of an existing entry in the new folder."""
     for stop in (len(path), *(i for i in range(len(path) - 1, 0, -1) if path[i] == "/")):
         if path[:stop] in moved:
             return moved[path[:stop]] + path[stop:]
@@ -192,7 +193,7 @@ def _new_path(path: str, moved: Mapping[str, str]) -> str:
 def _build_folder(
     top: int, old: int, entries: list[_Entry], change: CertsChange, place: str
 ) -> None:
-    """The new folder, complete and on the disk, under the name of the stage."""
+    """Builds the new folder completely, and syncs it."""
     os.mkdir(STAGED_CERTS, PRIVATE_FOLDER, dir_fd=top)
     new = os.open(STAGED_CERTS, FOLDER_FLAGS, dir_fd=top)
     try:
@@ -202,7 +203,7 @@ def _build_folder(
         for entry in entries:
             target = _new_path(entry.path, change.rename)
             if entry.is_folder:
-                # What moves is for the archive, or was made by us: private either way.
+                # A renamed folder goes to the archive or is one of ours: private in both cases.
                 folders[target] = entry.status if target == entry.path else None
             elif entry.path in change.delete or target in change.write:
                 _refuse_key_loss(old, entry, change, place)
@@ -228,7 +229,9 @@ def _build_folder(
 
 
 def _refuse_key_loss(old: int, entry: _Entry, change: CertsChange, place: str) -> None:
-    """Refuses to lose a private file: one is only ever moved, or written again as it is."""
+    """Raises a `MeshError` if a private file would be lost: it can only be moved, or written again
+    unchanged.
+    """
     if not entry.path.endswith(PRIVATE_ENDINGS):
         return
     body = read_regular_file(entry.path, old)
@@ -242,7 +245,7 @@ def _refuse_key_loss(old: int, entry: _Entry, change: CertsChange, place: str) -
 
 
 def _make_folder(new: int, path: str, folders: dict[str, os.stat_result | None]) -> None:
-    """Makes a folder of the new one, and those above it."""
+    """Creates a folder and its parents in the new folder."""
     if not path:
         return
     _make_folder(new, path.rpartition("/")[0], folders)
@@ -260,7 +263,7 @@ def _make_folder(new: int, path: str, folders: dict[str, os.stat_result | None])
 
 
 def _finish_folder(new: int, path: str, status: os.stat_result | None) -> None:
-    """Gives a folder the mode and the owner of the one that it stands for, and syncs it."""
+    """Gives a folder the mode and the owner of its predecessor, and syncs it."""
     folder = os.open(path, FOLDER_FLAGS, dir_fd=new)
     try:
         if status is not None:
@@ -273,7 +276,7 @@ def _finish_folder(new: int, path: str, status: os.stat_result | None) -> None:
 
 
 def _link_or_copy(old: int, path: str, new: int, target: str) -> None:
-    """The same file in the new folder; a copy on a file system without hard links."""
+    """Links a file into the new folder; copies it on a file system without hard links."""
     try:
         os.link(path, target, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
     except OSError as error:
@@ -301,7 +304,7 @@ def _link_or_copy(old: int, path: str, new: int, target: str) -> None:
 
 
 def _read_inventory(top: int) -> Mapping[str, int]:
-    """What the old folder held when the new one was made."""
+    """The inventory of the old folder: path -> inode."""
     certs = open_folder(CERTS_FOLDER, top)
     if certs is None:
         return {}
@@ -316,11 +319,10 @@ def _read_inventory(top: int) -> Mapping[str, int]:
 
 
 def _empty_folder(top: int, folder: int, known: Mapping[str, int] | None, prefix: str = "") -> None:
-    """Removes what is in a folder: all of it where `known` is None, else what it had when it was
-    replaced; the rest goes back.
+    """Removes the content of a folder: everything if `known` is None, otherwise what the inventory
+    lists. The rest is moved to the new folder.
     """
-    # The list goes last: while anything else is there, it tells that this folder never had the
-    # name.
+    # The inventory is removed last: while it exists, this folder never had the name `certs`.
     for name in sorted(os.listdir(folder), key=lambda n: not prefix and n == _INVENTORY):
         path, status = prefix + name, os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):

@@ -1,4 +1,4 @@
-"""Folders by descriptor and files in them, reached through no symbolic link."""
+"""Folders by descriptor, and files in them; no symbolic link is followed."""
 
 import contextlib
 import errno
@@ -16,13 +16,13 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def join_path(directory: str, name: str) -> str:
-    """A path as messages show it: nothing before it for the current directory."""
+    """A path as messages show it: without a prefix for the current directory."""
     return name if directory in (".", "") else os.path.join(directory, name)
 
 
 @contextlib.contextmanager
 def prefix_places(folder: str) -> Iterator[None]:
-    """What is refused by a name in a folder is told with the folder before it."""
+    """A context that adds the folder to the file names of errors raised in it."""
     try:
         yield
     except PermissionError as error:
@@ -35,8 +35,8 @@ def prefix_places(folder: str) -> Iterator[None]:
 
 
 def open_folder(path: str, dir_fd: int | None = None) -> int | None:
-    """A descriptor of a folder, None where there is none; a symbolic link or a file in its place is
-    refused.
+    """A descriptor of a folder, None if it does not exist. Raises a `MeshError` for a symbolic link
+    or a file.
     """
     try:
         return os.open(path, FOLDER_FLAGS, dir_fd=dir_fd)
@@ -74,8 +74,8 @@ def _is_link(path: str, dir_fd: int | None) -> bool:
 def read_regular_file(
     name: str, folder: int | None = None, kind: str = "manifest"
 ) -> tuple[bytes, int] | None:
-    """The bytes and the mode of a regular file, None where there is none or something else; a
-    `MeshError` where it is too large for its kind.
+    """The bytes and the mode of a regular file, None if there is none. Raises a `MeshError` if it
+    is larger than its kind allows.
     """
     try:
         descriptor = os.open(name, _READ_FLAGS, dir_fd=folder)
@@ -92,7 +92,7 @@ def read_regular_file(
         if status.st_size > LIMITS[kind]:
             raise too_large_error(name, kind)
         body = os.read(descriptor, status.st_size + 1)
-        # A file that is as long as it said is read at once; one that grows or shrinks meanwhile is
+        # One read is enough for a file of the stated size; one that grows or shrinks meanwhile is
         # read to its end.
         while (
             len(body) != status.st_size

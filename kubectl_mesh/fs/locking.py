@@ -1,4 +1,4 @@
-"""The lock of a directory against other runs."""
+"""The lock of a working directory against other runs."""
 
 import contextlib
 import errno
@@ -19,8 +19,8 @@ LOCK_FILE = ".kubectl-mesh-lock"
 
 @contextlib.contextmanager
 def hold_lock(directory: str) -> Iterator[None]:
-    """Holds the directory against other runs; the kernel lets go of it when the process ends,
-    however it ends.
+    """A context that holds the lock of a directory; the kernel releases it when the process ends.
+    Leftovers of killed runs are removed first.
     """
     path = os.path.join(directory, LOCK_FILE)
     descriptor = _acquire_lock(directory, path)
@@ -35,15 +35,15 @@ def hold_lock(directory: str) -> Iterator[None]:
         recover_exchange(directory)
         yield
     finally:
-        # The file goes while it is still held: whoever opened it meanwhile sees that it is not the
-        # one at the path.
+        # The file is removed while the lock is held, so that a process that opened it meanwhile
+        # sees that it is not the file at the path.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         os.close(descriptor)
 
 
 def _clear_files(folder: str) -> None:
-    """Removes files that a killed run began and that never had their name."""
+    """Removes the unfinished files of killed runs."""
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -57,7 +57,7 @@ def _clear_files(folder: str) -> None:
 
 
 def _open_lock(directory: str, path: str) -> int:
-    """A descriptor of the lock's file, which is created if it is missing."""
+    """A descriptor of the lock file, which is created if it is missing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         return os.open(path, flags, PRIVATE_MODE)

@@ -1,5 +1,5 @@
-"""What cannot be made again: certificates, and the files of the working directory that people own;
-synced before they have their names.
+"""Writes files that cannot be created again: certificates, and files of the working directory that
+people own. They are synced before they get their names.
 """
 
 import contextlib
@@ -22,17 +22,16 @@ from kubectl_mesh.fs.folders import FOLDER_FLAGS, join_path, open_folder, read_r
 from kubectl_mesh.model import PRIVATE_ENDINGS, PRIVATE_FOLDER, PRIVATE_MODE
 
 SYNC_THREADS = 8
-"""How many folders are synced at the same time, where there are as many."""
+"""How many folders are synced at the same time, if there are that many."""
 
 
 def write_certificates(
     certs: str, new: Mapping[str, bytes], replaced: Collection[str] = ()
 ) -> None:
-    """Writes what was made in `certs/`: each file synced before it has its name.
+    """Writes new files of `certs/`, by path; each is synced before it gets its name.
 
-    A key comes before its certificate. None replaces another but those in `replaced`.
-
-    A folder that is not there yet gets its name when all its files are on the disk.
+    Keys are written before their certificates. Only paths in `replaced` may exist. A new folder
+    gets its name when all its files are synced.
     """
     folders: dict[str, dict[str, bytes]] = {}
     for path, body in new.items():
@@ -68,7 +67,7 @@ def write_certificates(
             finally:
                 if there != top:
                     os.close(there)
-        # All is written before anything is synced: the first sync then takes most of it along.
+        # Everything is written before the first sync, which then syncs most of it.
         _sync_folders([f"{STAGE_PREFIX}-{name}" for name in fresh], top)
         for name in fresh:
             publish_staged(top, f"{STAGE_PREFIX}-{name}", name)
@@ -93,8 +92,8 @@ def _stage_folder(top: int, name: str, files: Mapping[str, bytes]) -> None:
 
 
 def _sync_folders(staged: Sequence[str], top: int) -> None:
-    """Syncs many folders side by side, for a sync does little but wait: with 30 it halves the time
-    on ext4. The first failure is raised.
+    """Syncs many folders in threads, because a sync mostly waits: for 30 folders that halves the
+    time on ext4. Raises the first error.
     """
     if len(staged) < SYNC_THREADS:
         for name in staged:
@@ -118,7 +117,7 @@ def _sync_folders(staged: Sequence[str], top: int) -> None:
         try:
             thread.start()
             started.append(thread)
-        except RuntimeError:  # There may be no more of them, as under a limit of processes.
+        except RuntimeError:  # A limit of processes may forbid more threads.
             sync(staged[first::SYNC_THREADS])
     for thread in started:
         thread.join()
@@ -141,8 +140,8 @@ def _sync_folder(staged: str, top: int) -> None:
 
 
 def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None = None) -> None:
-    """A new file in a folder that is there: it has its name when it is whole, and takes nobody
-    else's. `where` names it in a refusal.
+    """Adds a new file to an existing folder; it gets its name when it is complete, and replaces
+    nothing. `where` is its name in errors.
     """
     staged = f"{STAGE_PREFIX}-{name}"
     write_file(staged, body, _file_mode(name) if mode is None else mode, folder, sync=True)
@@ -167,8 +166,8 @@ def _add_file(folder: int, name: str, body: bytes, where: str, mode: int | None 
 
 
 def clear_certificates(top: int) -> None:
-    """Removes what a killed run left unfinished: nothing that ever had its name, so nothing that
-    was ever used.
+    """Removes unfinished files of killed runs: files without their final names, which were never
+    used.
     """
     for name in os.listdir(top):
         status = os.stat(name, dir_fd=top, follow_symlinks=False)
@@ -190,9 +189,11 @@ def clear_certificates(top: int) -> None:
 
 
 def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False) -> None:
-    """Writes new files of the working directory, synced; none that is there is touched."""
+    """Writes new files of the working directory, synced. Raises a `MeshError` for an existing
+    file.
+    """
     for path, body in new.items():
-        # The working directory itself may be reached by a link; what lies in it may not.
+        # The working directory itself may be a link; paths in it may not.
         full = os.path.join(os.path.realpath(directory), path)
         make_folder(os.path.dirname(full), PRIVATE_FOLDER if private else 0o777)
         folder = require_folder(open_folder(os.path.dirname(full) or "."), os.path.dirname(full))
@@ -211,8 +212,8 @@ def add_files(directory: str, new: Mapping[str, bytes], *, private: bool = False
 
 
 def replace_file(path: str, before: bytes, body: bytes) -> None:
-    """Exchanges the text of a file for another, synced, with the mode that it has; never through a
-    link, nor over somebody's edit.
+    """Replaces the content `before` of a file by `body`, synced, with its mode. Raises a
+    `MeshError` for a link, or if the file was edited meanwhile.
     """
     folder = require_folder(
         open_folder(os.path.realpath(os.path.dirname(path) or ".")), os.path.dirname(path)

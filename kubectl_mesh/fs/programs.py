@@ -1,4 +1,4 @@
-"""git: the only module that runs git, so that no repository's configuration starts a program and
+"""Runs git. No other module does, so that no configuration of a repository starts a program, and
 git opens no connection.
 """
 
@@ -10,21 +10,21 @@ from collections.abc import Mapping
 from kubectl_mesh.errors import Place, Problem
 
 GIT_SETTINGS = (
-    "core.fsmonitor=false",  # a program that git asks which files changed
+    "core.fsmonitor=false",  # a program that git would run
     "core.hooksPath=/dev/null",
-    # else a folder that looks like a bare repository takes the place of the repository around it
+    # otherwise a folder that looks like a bare repository replaces the repository around it
     "safe.bareRepository=explicit",
-    # Before 2.44, git fetches what a partial clone lacks. It checks the protocol of the remote, but
-    # not that of these bundles.
+    # Before 2.44, git fetches missing objects of a partial clone. It checks the protocol of the
+    # remote, but not that of bundles.
     "fetch.bundleURI=",
     "credential.helper=",
     "core.askPass=",
 )
-"""Settings of the command line, which win over every configuration file."""
+"""Settings for the command line of git, which override every configuration file."""
 GIT_ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": (
         "none"
-    ),  # no remote may be asked, so none of its programs runs: uploadpack, ssh, proxies, helpers
+    ),  # no connection, so no program of a remote runs: uploadpack, ssh, proxies, helpers
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -32,8 +32,8 @@ GIT_ENVIRONMENT = {
     "LC_ALL": "C",
 }
 PERSONAL_VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
-"""Variables that say where a person's own configuration is, with `safe.directory` and excludes; all
-others of git are dropped.
+"""Variables with the path of a person's own configuration, which has `safe.directory` and excludes.
+All other variables of git are dropped.
 """
 
 
@@ -45,10 +45,10 @@ def run_git(
     settings: tuple[str, ...] = (),
     use_named_repository: bool = False,
 ) -> "subprocess.CompletedProcess[bytes] | None":
-    """Runs git in a directory and returns what it answers; None where git is missing.
+    """Runs git in a directory and returns its result; None if git is missing.
 
-    The repository is the one that the directory lies in; `named`: the one that GIT_DIR and
-    GIT_WORK_TREE name.
+    The repository is the one around the directory. With `use_named_repository` it is the one of
+    GIT_DIR and GIT_WORK_TREE.
     """
     options = [word for setting in (*GIT_SETTINGS, *settings) for word in ("-c", setting)]
     inherited = (
@@ -73,7 +73,7 @@ def run_git(
 
 
 def lacks_objects(answer: "subprocess.CompletedProcess[bytes]") -> bool:
-    """Whether git missed an object of a partial clone; it may still exit with 0, as if the object
+    """Whether an object of a partial clone is missing. git may still exit with 0, as if the object
     did not exist.
     """
     return any(
@@ -83,7 +83,7 @@ def lacks_objects(answer: "subprocess.CompletedProcess[bytes]") -> bool:
 
 
 def git_problem(directory: str, answer: "subprocess.CompletedProcess[bytes] | None") -> Problem:
-    """Why git did not answer about a directory, and what to do about it."""
+    """Why git did not answer for a directory, and the remedy."""
     place = Place(directory)
     where = shlex.quote(os.path.realpath(directory))
     if answer is None:

@@ -1,8 +1,8 @@
-"""The one way in which files are read: no more than their kind may have, no link out of the working
+"""Reads files of the user: up to a limit for their kind, through no link out of the working
 directory, and never a device.
 
-`LIMITS` is above the largest file of a mesh of 1,000 clusters; what is larger is another file, put
-there by mistake or by an enemy.
+`LIMITS` is above the largest file of a mesh of 1,000 clusters. A larger file is there by mistake,
+or by an attacker.
 """
 
 import errno
@@ -21,17 +21,17 @@ LIMITS = {
     "kubeconfig": 16 * MIB,  # 1,000 contexts with certificates: 6 MiB
     "certificates": (
         16 * MIB
-    ),  # as many of them as a person names; a bundle of 1,000 CRLs, RSA-4096: 1.2 MiB
+    ),  # any number of certificates; a bundle of 1,000 CRLs, RSA-4096: 1.2 MiB
     "key": MIB,
-    "credential": MIB,  # a token is refused above 64 KiB
+    "credential": MIB,  # tokens above 64 KiB are rejected
     "state": 16 * MIB,  # rotation.json of 1,000 clusters: 1 MiB
     "lock": 64 * MIB,  # 1,000 clusters with a reader for each peer: 1 MiB
     "manifest": 16 * MIB,  # the largest has the networks and the gateways of the mesh
-    "foreign": MIB,  # a file in out/ that no lock lists; Kubernetes takes no larger object
+    "foreign": MIB,  # a file in out/ that no lock lists; Kubernetes accepts no larger object
     "gitignore": MIB,
     "document": 16 * MIB,
 }
-"""How many bytes a file may have, by its kind."""
+"""The largest size of a file in bytes, by kind."""
 PRIVATE_KINDS = frozenset(("key", "credential", "kubeconfig"))
 _MAX_LINKS = 40
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -40,11 +40,11 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_
 
 
 class UnreadableError(MeshError):
-    """Something that cannot be read for want of a permission."""
+    """A path that cannot be read because a permission is missing."""
 
 
 def not_readable_error(path: str) -> UnreadableError:
-    """That a file or a folder may not be read."""
+    """The error of a path without read permission."""
     return UnreadableError(
         [
             Problem(
@@ -58,11 +58,11 @@ def not_readable_error(path: str) -> UnreadableError:
 
 
 class _OutsideError(Exception):
-    """A path that leaves the folder that it is opened below."""
+    """A path that leaves the folder below which it is opened."""
 
 
 def too_large_error(path: str, kind: str) -> MeshError:
-    """That a file is larger than one of its kind can be."""
+    """The error of a file that is larger than its kind allows."""
     limit = LIMITS[kind]
     size = f"{limit // MIB} MiB" if limit >= MIB else f"{limit // KIB} KiB"
     return refuse(
@@ -74,10 +74,9 @@ def too_large_error(path: str, kind: str) -> MeshError:
 
 
 def read_file(path: str, kind: str = "document", *, pipe: bool = False) -> bytes | None:
-    """The bytes of a file that a person names, None where there is none; links are followed.
+    """The bytes of a file that a person names, None if it does not exist. Links are followed.
 
-    Of a file that is named on the command line (`pipe`) a pipe may take the place, as a shell's
-    `<(…)` makes one.
+    With `pipe` a file named on the command line can be a pipe, as in a shell's `<(…)`.
     """
     found = _read_opened(
         lambda: os.open(
@@ -91,7 +90,7 @@ def read_file(path: str, kind: str = "document", *, pipe: bool = False) -> bytes
 
 
 def read_inside(directory: str, name: str, kind: str) -> bytes | None:
-    """The bytes of a file of the working directory, None where there is none; links are followed
+    """The bytes of a file of the working directory, None if it does not exist. Links are followed
     while they stay inside.
     """
     found = read_with_mode(directory, name, kind)
@@ -99,7 +98,7 @@ def read_inside(directory: str, name: str, kind: str) -> bytes | None:
 
 
 def read_with_mode(directory: str, name: str, kind: str) -> tuple[bytes, int] | None:
-    """As `read_inside`, with the mode of the file that was read."""
+    """The bytes and the mode of a file of the working directory; otherwise as `read_inside`."""
     path = name if directory in (".", "") else os.path.join(directory, name)
     try:
         return _read_opened(lambda: open_beneath(directory, name), path, kind, pipe=False)
@@ -115,9 +114,7 @@ def read_with_mode(directory: str, name: str, kind: str) -> tuple[bytes, int] | 
 
 
 def open_stream(path: str) -> BinaryIO | None:
-    """A file that is named on the command line, opened to be read piece by piece; None where there
-    is none.
-    """
+    """A file named on the command line, opened to be read in parts; None if it does not exist."""
     return _open_regular(
         lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY), path, pipe=True
     )
@@ -132,8 +129,8 @@ def _read_opened(
     with file:
         status = os.fstat(file.fileno())
         limit = LIMITS[kind]
-        # What says that it is too large is not read at all; a file that grows meanwhile, or a pipe,
-        # up to the limit.
+        # A file whose stated size is too large is not read; a growing file or a pipe is read up to
+        # the limit.
         body = file.read(limit + 1) if status.st_size <= limit else b""
         if status.st_size > limit or len(body) > limit:
             raise too_large_error(path, kind)
@@ -179,11 +176,11 @@ def _open_regular(opened: Callable[[], int], path: str, *, pipe: bool) -> Binary
 
 
 def open_beneath(directory: str, name: str) -> int:
-    """A descriptor of a file below a folder; each link is followed by hand, step by step, so that
-    nobody can exchange one meanwhile.
+    """A descriptor of a file below a folder. Each link is followed step by step, so that nobody can
+    exchange one meanwhile.
 
-    Raises what `os.open` raises, and `_OutsideError` for a path that leaves the folder, even if it
-    comes back.
+    Raises the errors of `os.open`, and `_OutsideError` for a path that leaves the folder, even if
+    it returns.
     """
     folders = [os.open(directory or ".", _FOLDER_FLAGS)]
     steps = _split_path(name)
@@ -219,7 +216,7 @@ def open_beneath(directory: str, name: str) -> int:
 
 
 def _open_step(step: str, folder: int, flags: int) -> tuple[int, str | None]:
-    """A descriptor of what is in a folder; of a link the text, and no descriptor."""
+    """A descriptor of an entry of a folder; for a link -1 and the target of the link."""
     try:
         return os.open(step, flags, dir_fd=folder), None
     except OSError as error:
@@ -237,8 +234,8 @@ def _split_path(path: str) -> list[str]:
 
 
 def _relative_target(directory: str, target: str) -> str:
-    """The target of an absolute link as it is seen from a folder; raises `_OutsideError` if it is
-    not below it.
+    """The target of an absolute link, relative to a folder; raises `_OutsideError` if it is
+    outside.
     """
     for top in (os.path.realpath(directory), os.path.abspath(directory)):
         if target == top or target.startswith(top.rstrip("/") + "/"):

@@ -1,4 +1,4 @@
-"""revoked: which clusters go on trusting what is revoked, as a `Problem` for all of them."""
+"""Which clusters ignore CRLs, because their version of Istio does not read them."""
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.versions import can_read_crl
@@ -6,8 +6,8 @@ from kubectl_mesh.model import Topology
 
 
 def crl_support_warnings(topology: Topology, has_crl: bool) -> tuple[Problem, ...]:
-    """One warning with the clusters whose version of Istio goes on trusting what is revoked;
-    `present`: something is, or was.
+    """A warning with the clusters whose version of Istio keeps trusting revoked certificates.
+    `has_crl`: something is or was revoked.
     """
     control_planes = [c for c in topology.clusters if c.primary is None]
     unsupported = [

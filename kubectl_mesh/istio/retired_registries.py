@@ -1,5 +1,5 @@
-"""The places that Istio's charts and images have left: how a text names one, and what to write
-instead. The data is in releases.json.
+"""The chart repositories and image registries that Istio retires, references to them in texts, and
+their replacements. The data is in releases.json.
 """
 
 import re
@@ -12,12 +12,12 @@ _CHART_DATA, _IMAGE_DATA = RELEASES["charts"], RELEASES["images"]
 CHART_REPOSITORY: str = _CHART_DATA["home"]
 IMAGE_REGISTRY: str = _IMAGE_DATA["home"]
 SHUTDOWN_DATE: str = _CHART_DATA["since"]
-"""The day on which both are switched off."""
+"""The day on which the chart repository and the image registries are switched off."""
 MOVE_PAGE = "docs/istio-move.md"
 BUILT_IN_HUB = "built-in"
-"""What `istio.hub` states to leave the choice to the operator, the charts or istioctl."""
+"""The value of `istio.hub` that leaves the choice to the operator, the charts or istioctl."""
 RETIRED_HUBS: tuple[str, ...] = tuple(str(entry["hub"]) for entry in _IMAGE_DATA["builtIn"])
-"""The image registries that releases have built in and that are switched off."""
+"""The retired image registries that are built into releases."""
 _RETIRED_HOSTS = sorted({_CHART_DATA["gone"][0], *_IMAGE_DATA["gone"]})
 _REFERENCE = re.compile(
     r"(?:^|(?<=[\s\"'=,@]))((?:oci|https?|docker)://)?("
@@ -29,8 +29,8 @@ _ISTIO_CHARTS = (CHART_REPOSITORY, RELEASES["charts"]["registry"], *_CHART_DATA[
 
 
 class RetiredReference(NamedTuple):
-    """A retired place that a text names: whether it is of `charts` or `images`, the name as
-    written, and what to write (None: no replacement is known).
+    """A reference to a retired place: its kind (`charts` or `images`), its text, and the
+    replacement (None: not known).
     """
 
     kind: str
@@ -39,13 +39,13 @@ class RetiredReference(NamedTuple):
 
     @property
     def check_id(self) -> str:
-        """The id of the check that it trips."""
+        """The id of the check that reports it."""
         return f"{self.kind}-gone"
 
 
 def find_retired(text: str) -> Iterator[RetiredReference]:
-    """Every retired chart repository and image registry that a text names; a mirror whose path
-    holds such a name is not one.
+    """The references to retired chart repositories and image registries in a text. A mirror with
+    such a name in its path is not one.
     """
     for found in _REFERENCE.finditer(text):
         scheme, host, path, tag = found[1] or "", found[2].lower(), found[3], found[4]
@@ -68,8 +68,8 @@ def find_retired(text: str) -> Iterator[RetiredReference]:
 
 
 def is_istio_charts(url: str) -> bool:
-    """Whether a URL is where Istio itself publishes, or published, its charts, with or without
-    `oci://` and the name of a chart.
+    """Whether a URL is a present or former chart repository of Istio, with or without `oci://` and
+    the name of a chart.
     """
     plain = _without_scheme(url)
     known = [*(_without_scheme(home) for home in _ISTIO_CHARTS), f"{_CHART_DATA['gone'][0]}/charts"]
@@ -84,7 +84,7 @@ def is_istio_charts(url: str) -> bool:
 
 
 def is_istio_images(registry: str) -> bool:
-    """Whether a registry is where Istio itself publishes, or published, its images."""
+    """Whether a registry is a present or former image registry of Istio."""
     return registry in (IMAGE_REGISTRY, IMAGE_REGISTRY.rpartition("/")[2]) or any(
         named.kind == "images" for named in find_retired(registry)
     )
@@ -95,7 +95,7 @@ def _without_scheme(url: str) -> str:
 
 
 def retired_text(reference: RetiredReference, minor: int = 0) -> str:
-    """What is wrong with a retired place; `minor` is the newest that is asked for."""
+    """What is wrong with a retired reference; `minor` is the newest minor version in use."""
     if reference.kind == "images":
         return f"{reference.text} is an image registry that Istio switches off on {SHUTDOWN_DATE}"
     never = (
@@ -109,7 +109,7 @@ def retired_text(reference: RetiredReference, minor: int = 0) -> str:
 
 
 def replacement_text(reference: RetiredReference) -> str:
-    """What to do about a retired place."""
+    """The remedy for a retired reference."""
     instead = (
         f"write {reference.replacement}"
         if reference.replacement is not None

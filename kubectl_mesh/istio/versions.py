@@ -1,8 +1,8 @@
-"""versions: Istio's versions, and what each changes for a mesh; every rule that asks for a version
-asks here.
+"""Istio's versions and what each changes for a mesh. Every rule that depends on a version asks
+here.
 
 The facts are in istio/releases.json, each with its source. A version that no file states counts as
-the newest that is known.
+the newest known one.
 """
 
 import json
@@ -13,29 +13,30 @@ from typing import Any
 RELEASES: Any = json.loads(
     (Path(__file__).resolve().parent / "releases.json").read_text(encoding="utf-8")
 )
-"""The data: see docs/releases.md for its fields."""
+"""The data; docs/releases.md describes its fields."""
 
 OLDEST_MINOR: int = RELEASES["oldest"]
 NEWEST_MINOR: int = RELEASES["newest"]
-"""The minors of 1.x whose rules are known."""
+"""The oldest and the newest minor of 1.x whose rules are known."""
 NEWEST_WITH_CHARTS: int = RELEASES["newestWithCharts"]
 """The newest minor whose chart values are known; above it an unknown value is a warning."""
 DEFAULT_VERSION: str = RELEASES["default"]["version"]
-"""What `init` writes."""
+"""The version that `init` writes."""
 INIT_VERSIONS: tuple[str, ...] = (DEFAULT_VERSION, *RELEASES["default"]["earlier"])
-"""Every version that `init` has written into a base.yaml."""
+"""Every version that `init` has ever written into a base.yaml."""
 ASSUMED_LINE: str = RELEASES["unstated"]["version"]
-"""The line by which the effect of a change is judged where no file states a version: the worst of
-the present ones.
+"""The release line that decides the effect of a change where no file states a version: the worst of
+the present lines.
 """
 CHANGES: tuple[tuple[int, str], ...] = tuple((c["minor"], c["what"]) for c in RELEASES["changes"])
-"""The first minor in which something is so, and what."""
+"""The changes of Istio: the first minor with the change, and its description."""
 
 
 def _first_minor(name: str) -> int:
     return next(int(c["minor"]) for c in RELEASES["changes"] if c["name"] == name)
 
 
+# The first minor with a change, by the name of the change in releases.json.
 SINCE_ISTIOD = _first_minor("istiod")
 SINCE_LABELS = _first_minor("labels")
 SINCE_HOST_NAMES = _first_minor("host-names")
@@ -52,12 +53,12 @@ _VERSION = re.compile(r"v?1\.([0-9]{1,4})(?:\.([0-9]{1,4}))?(?![0-9.])")
 
 
 def minor_version(version: str | None) -> int:
-    """The minor of a version such as 1.30.3; the newest known where none is stated."""
+    """The minor of a version such as 1.30.3; the newest known one if no version is stated."""
     return NEWEST_MINOR if version is None else int(version.split(".")[1])
 
 
 def is_exact(version: str | None) -> bool:
-    """Whether a version names one release and not a line of them."""
+    """Whether a version is one release, not a release line."""
     return version is not None and version.count(".") == 2
 
 
@@ -68,7 +69,7 @@ MAX_SKEW = 1
 
 
 def parse_version(text: object) -> str | None:
-    """The numeric part of a version as any file states it (`v1.30.3`, `1.30.3-distroless`,
+    """The numeric part of a version in any notation (`v1.30.3`, `1.30.3-distroless`,
     `v1.30-latest`), such as 1.30.3; None if there is none.
     """
     found = _VERSION.match(str(text))
@@ -78,8 +79,8 @@ def parse_version(text: object) -> str | None:
 
 
 def is_between(version: str | None, first: str, before: str) -> bool:
-    """Whether a version is `first` or later, and earlier than `before`; a line of releases counts
-    if any release of it is.
+    """Whether a version is `first` or later, and earlier than `before`. A release line counts if
+    any of its releases does.
     """
     if version is None:
         return False
@@ -91,9 +92,7 @@ def is_between(version: str | None, first: str, before: str) -> bool:
 
 
 def has_fault(version: str | None, name: str) -> bool:
-    """Whether a version has a fault of the table `faults`; a version that is not stated has
-    none.
-    """
+    """Whether a version has a fault of the table `faults`; False if no version is stated."""
     fault = RELEASES["faults"][name]
     return is_between(version, fault["from"], fault["before"])
 
@@ -103,22 +102,22 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 
 def can_lose_endpoints(version: str | None) -> bool:
-    """Whether istiod may lose a cluster whose remote secret changes (Istio's issues 60612, 60920,
+    """Whether istiod can lose a cluster whose remote secret changes (Istio's issues 60612, 60920,
     61043).
     """
     return has_fault(version, "endpoints-lost")
 
 
 def can_read_crl(version: str | None, *, ztunnel: bool = False) -> bool:
-    """Whether istiod reads ca-crl.pem and its proxies go by it (pilot/pkg/features:
-    PILOT_ENABLE_CA_CRL, on by default since it is there).
+    """Whether istiod reads ca-crl.pem and its proxies obey it (pilot/pkg/features:
+    PILOT_ENABLE_CA_CRL, which is on by default).
     """
     return minor_version(version) >= (SINCE_ZTUNNEL_CRL if ztunnel else SINCE_CRL)
 
 
 def security_floor(version: str) -> tuple[str, str] | None:
-    """The first release of a version's line without known vulnerabilities, and the advisory; None
-    where the version has it, or no floor is known.
+    """The first release of a version's line without known vulnerabilities, and the advisory. None
+    if the version has the fixes, or no floor is known.
     """
     for entry in RELEASES["security"]:
         if (
@@ -131,13 +130,13 @@ def security_floor(version: str) -> tuple[str, str] | None:
 
 
 def is_unsupported(version: str) -> bool:
-    """Whether a version's line gets no releases any more."""
+    """Whether Istio publishes no more releases of a version's line."""
     return minor_version(version) < int(RELEASES["oldestSupported"])
 
 
 def retired_built_in_hub(version: str | None) -> str | None:
-    """The image hub that charts and istioctl of a version have built in, where it is retired; None
-    where it is not, or no version is stated.
+    """The image hub built into the charts and istioctl of a version, if it is retired; otherwise,
+    or without a version, None.
     """
     for entry in RELEASES["images"]["builtIn"]:
         if is_between(version, entry["from"], entry["before"]):

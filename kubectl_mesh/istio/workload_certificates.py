@@ -1,5 +1,5 @@
-"""leaves: how long a certificate of a workload may live, by what base.yaml says; a change of roots
-has to wait that long.
+"""The lifetime of workload certificates by the settings in base.yaml; a change of roots waits that
+long.
 """
 
 import re
@@ -18,20 +18,20 @@ TTL_SETTINGS = (
     "workloadCertTtl",
     "maxWorkloadCertTtl",
 )
-"""Where it may be set: istiod's and the proxies' environment, ztunnel's, and the values of Citadel
-in Istio 1.4.
+"""The settings of the lifetime: environment variables of istiod, the proxies and ztunnel, and
+values of Citadel in Istio 1.4.
 """
 DEFAULT_TTL, CITADEL_TTL = timedelta(hours=24), timedelta(days=90)
-"""What istiod gives and proxies ask for; what Citadel gave (security/pkg/cmd/constants.go)."""
+"""The defaults of istiod and proxies, and of Citadel (security/pkg/cmd/constants.go)."""
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|ns)")
 _MAX_SECONDS = 2**63 / 1e9
-"""In seconds: what Go counts in nanoseconds with 64 bits, some 292 years."""
+"""The maximum of Go's nanoseconds in 64 bits, about 292 years."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 def max_ttl(base: Mapping[str, Document], *, citadel: bool) -> timedelta:
-    """The longest life that the values allow: never less than what holds without any. `citadel`:
-    Istio 1.4.
+    """The longest lifetime that the values of base.yaml allow, at least the default. `citadel`:
+    Istio 1.4. Raises a `MeshError` for an invalid duration.
     """
     lifetimes = [CITADEL_TTL if citadel else DEFAULT_TTL]
     problems = []
@@ -62,8 +62,8 @@ def max_ttl(base: Mapping[str, Document], *, citadel: bool) -> timedelta:
 def _find_settings(
     value: Any, path: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Every value of one of the settings, wherever it stands: as a key, or as a name with a value
-    beside it.
+    """The values of the settings with their paths, each as a key, or as a `name` next to a
+    `value`.
     """
     if isinstance(value, dict):
         if value.get("name") in TTL_SETTINGS and "value" in value:
@@ -79,7 +79,7 @@ def _find_settings(
 
 
 def _parse_duration(value: Any) -> timedelta | None:
-    """A duration as Go's time.ParseDuration reads it; None where it would not."""
+    """A duration as Go's time.ParseDuration reads it; None if it is invalid."""
     if not isinstance(value, str) or not value:
         return None
     seconds, end = 0.0, 0
