@@ -1,4 +1,6 @@
-"""As whom peers read a cluster, where their tokens lie, and the commands that fetch them."""
+"""The accounts with which peers read a cluster, the files of their tokens, and the commands that
+fetch the tokens.
+"""
 
 import posixpath
 import shlex
@@ -8,19 +10,19 @@ from kubectl_mesh.model import Cluster
 from kubectl_mesh.model.commands import cluster_command
 
 SHARED_READER = ""
-"""The peer for whom a login is that all peers share."""
+"""The peer of a login that all peers share."""
 
 
 def reader_account(cluster: Cluster, peer: str = SHARED_READER) -> str:
-    """The account as which a peer reads a cluster."""
+    """The service account with which a peer reads a cluster."""
     return cluster.reader_account if peer == SHARED_READER else f"{cluster.reader_account}-{peer}"
 
 
 def reader_secret(
     cluster: Cluster, peer: str = SHARED_READER, generation: int | None = None
 ) -> str:
-    """The Secret that Kubernetes fills with the reader's token; the name that istioctl gives it, a
-    later generation's number behind it.
+    """The Secret with the token of a reader: istioctl's name for it, for later generations with
+    their number.
     """
     number = generation or cluster.token_generation
     return f"{reader_account(cluster, peer)}-istio-remote-secret-token" + (
@@ -29,8 +31,8 @@ def reader_secret(
 
 
 def token_file(cluster: Cluster, peer: str = SHARED_READER, generation: int | None = None) -> str:
-    """The file with the token by which a peer reads a cluster; no name of a cluster makes one
-    generation's the file of another.
+    """The file with the token of a reader. The names of clusters and the generations cannot
+    collide.
     """
     number = generation or cluster.token_generation
     return (
@@ -39,7 +41,7 @@ def token_file(cluster: Cluster, peer: str = SHARED_READER, generation: int | No
 
 
 def login_file_names(cluster: Cluster, peer: str = SHARED_READER) -> str:
-    """The file that holds what is secret of a login, for messages."""
+    """The names of the files with the secrets of a login, for messages."""
     if cluster.credential.kind == "tokenFile":
         return token_file(cluster, peer)
     names = [
@@ -53,8 +55,8 @@ def login_file_names(cluster: Cluster, peer: str = SHARED_READER) -> str:
 def token_command(
     cluster: Cluster, directory: str, peer: str = SHARED_READER, generation: int | None = None
 ) -> str:
-    """The command that fetches the token of a cluster's reader into its file, readable by nobody
-    else.
+    """The command that fetches the token of a reader into its file, which only its owner can
+    read.
     """
     secret = reader_secret(cluster, peer, generation)
     get = cluster_command(

@@ -1,8 +1,6 @@
-"""kubeconfig: a `Document` of kubectl's becomes, for each cluster of a `Topology`, the `Server` at
-which its peers reach it.
+"""The API server of each cluster, from a kubeconfig and topology.yaml.
 
-From a kubeconfig come the server, its CA and the name to check the certificate for; credentials are
-not even looked at.
+A kubeconfig provides the server, its CA and its TLS server name; credentials in it are ignored.
 """
 
 import shlex
@@ -23,7 +21,7 @@ from kubectl_mesh.x509.parse import PemError, parse_certificates
 
 @dataclass(frozen=True, slots=True)
 class KubeconfigContext:
-    """What a kubeconfig says of one context's cluster; `fault` tells why it cannot be used."""
+    """The API server of a kubeconfig's context; `fault` is the reason why it cannot be used."""
 
     place: Place
     server: str = ""
@@ -33,12 +31,12 @@ class KubeconfigContext:
     insecure: bool = False
     fault: str = ""
     lacks_server: bool = False
-    """The fault is that it states no server."""
+    """The fault is a missing server."""
 
 
 def parse_contexts(document: Document) -> dict[str, KubeconfigContext]:
-    """The contexts of a kubeconfig that was loaded with `typed=False`; of two with one name kubectl
-    takes the last, and so do we.
+    """The contexts of a kubeconfig that was loaded with `typed=False`. Of two with the same name
+    the last one counts, as in kubectl.
     """
     if not isinstance(document.value, dict) or not isinstance(
         document.value.get("contexts", []), list | None
@@ -79,7 +77,7 @@ def parse_contexts(document: Document) -> dict[str, KubeconfigContext]:
 
 def _parse_entry(place: Place, cluster: Any) -> KubeconfigContext:
     if cluster in (None, ""):
-        cluster = {}  # as the original page prints it: `cluster:` with nothing below
+        cluster = {}  # `cluster:` with nothing below, as in Istio's former example
     if not isinstance(cluster, dict):
         return KubeconfigContext(place, fault="is not a mapping with a server and its CA")
     server = parse_server(cluster)
@@ -98,7 +96,7 @@ def _parse_entry(place: Place, cluster: Any) -> KubeconfigContext:
 
 
 def has_credentials(document: Document) -> bool:
-    """Whether a kubeconfig holds a credential, so that git must never have it."""
+    """Whether a kubeconfig contains credentials, so that git must never have it."""
     users = document.value.get("users") if isinstance(document.value, dict) else None
     kinds = {"token", "password", "client-key-data", "auth-provider"}
     return any(
@@ -108,7 +106,7 @@ def has_credentials(document: Document) -> bool:
 
 
 def ca_fault(pem: bytes) -> str:
-    """Why a text is no CA for an API server, or nothing."""
+    """Why a text is not the CA of an API server, or an empty text."""
     if b"PRIVATE KEY" in pem:
         return "holds a private key; a CA certificate is public"
     try:
@@ -121,8 +119,8 @@ def ca_fault(pem: bytes) -> str:
 def ca_date_problems(
     cas: Iterable[tuple[str, bytes, Place]], now: datetime, within: timedelta | None = None
 ) -> list[Problem]:
-    """CAs of API servers that have expired, or expire within a time (None: soon); each with its
-    cluster and its place.
+    """CAs of API servers that have expired, or expire within a time (None: soon). `cas` has a
+    cluster, its PEM text and its place.
 
     Of several certificates in one text the last to expire counts, because peers accept any of them.
     """
@@ -158,8 +156,8 @@ def ca_date_problems(
 
 
 def ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
-    """The validity of the certificate that expires last; None if a text holds none that can be
-    read, which `server-ca` reports.
+    """The validity of the certificate that expires last; None if a text contains no readable one,
+    which `server-ca` reports.
     """
     try:
         certificates = x509.load_pem_x509_certificates(pem)
@@ -173,24 +171,24 @@ def ca_dates(pem: bytes) -> tuple[datetime, datetime] | None:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The API servers of a mesh, as far as they are known."""
+    """The known API servers of a mesh."""
 
     servers: Mapping[str, Server] = field(default_factory=dict)
     """By cluster."""
     faults: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
-    """What is wrong with those of other clusters, by cluster."""
+    """The problems with the servers of other clusters, by cluster."""
     problems: tuple[Problem, ...] = ()
-    """Why the kubeconfig as a whole is not one."""
+    """Why the kubeconfig cannot be used at all."""
 
 
 def find_servers(
     topology: Topology, kubeconfig: Document | None, files: Mapping[str, bytes]
 ) -> Servers:
-    """The server of every cluster for which it is known.
+    """The API servers of all clusters that state one.
 
-    A server from the kubeconfig goes with the CA next to it there, one that the topology states
-    with `clusters/NAME.crt` or else that CA too; a `certificateAuthority` goes before either.
-    `files` holds the CA files of the working directory by the names that the topology uses.
+    A server of the kubeconfig comes with the CA next to it. A server of the topology comes with
+    `clusters/NAME.crt`, or else with that CA. `certificateAuthority` overrides both. `files` are
+    the CA files of the working directory, by their names in the topology.
     """
     try:
         entries = parse_contexts(kubeconfig) if kubeconfig is not None else None
@@ -210,7 +208,7 @@ def find_servers(
 
 
 class _Search:
-    """Finds the server of one cluster after the other."""
+    """Finds the servers of clusters, one after the other."""
 
     def __init__(
         self,
@@ -226,7 +224,7 @@ class _Search:
         self._unused = sorted(set(entries or ()) - used)
 
     def find_server(self, cluster: Cluster) -> Server | Problem | None:
-        """The server of a cluster, or what is wrong with it; None if it is stated nowhere."""
+        """The server of a cluster, or its problem; None if no server is stated."""
         if cluster.server is not None:
             return self._stated_server(cluster, cluster.server)
         if self._entries is None:
@@ -257,7 +255,7 @@ class _Search:
         return Problem(cluster.place, what, fix, "kubeconfig-context", code="context-unknown")
 
     def _stated_server(self, cluster: Cluster, url: str) -> Server | Problem:
-        """The server that the topology states, with its CA from wherever that is."""
+        """The server of the topology, with its CA."""
         ca = self._stated_ca(cluster)
         if ca is None:
             ca = self._read_ca(f"clusters/{cluster.name}.crt")
@@ -278,7 +276,7 @@ class _Search:
         return Server(url, ca, cluster.tls_server_name)
 
     def _stated_ca(self, cluster: Cluster) -> bytes | Problem | None:
-        """The CA that `certificateAuthority` names or holds."""
+        """The CA of `certificateAuthority`."""
         if cluster.certificate_authority is None:
             return None
         place = self._topology.document.field_place(
@@ -303,7 +301,7 @@ def _ca_problem(place: Place, pem: bytes) -> Problem | None:
 
 
 def reach_problem(entry: KubeconfigContext, context: str, at: Place, source: str) -> Problem | None:
-    """Why peers cannot use the server that a kubeconfig gives."""
+    """Why peers cannot reach the server of a kubeconfig."""
     line = f"{source}:{entry.place.line}"
     fix = (
         f"state the server as the peers reach it: contexts.{context}.server (and its CA in"
@@ -346,9 +344,7 @@ def reach_problem(entry: KubeconfigContext, context: str, at: Place, source: str
 
 
 def entry_problem(entry: KubeconfigContext, context: str, at: Place, source: str) -> Problem | None:
-    """Why peers cannot use the server and the CA that a kubeconfig gives; without one, `entry.ca`
-    is the CA.
-    """
+    """Why peers cannot use the server and the CA of a kubeconfig; None if they can."""
     if problem := reach_problem(entry, context, at, source):
         return problem
     line = f"{source}:{entry.place.line}"
@@ -379,7 +375,7 @@ def entry_problem(entry: KubeconfigContext, context: str, at: Place, source: str
 
 
 def usable_ca(entry: KubeconfigContext, context: str, at: Place, source: str) -> bytes:
-    """The CA of an entry that peers can use; raises a `MeshError` where they cannot."""
+    """The CA of a context that peers can use; raises a `MeshError` if they cannot."""
     problem = entry_problem(entry, context, at, source)
     if problem is not None:
         raise MeshError([problem])

@@ -1,6 +1,6 @@
-"""A kubeconfig as a value: the contexts, and the API server and the login that each names.
+"""A kubeconfig as values: its contexts, API servers and logins.
 
-The one parser of kubeconfigs: of the user's own, of those in remote secrets, and of dumps.
+The only parser of kubeconfigs: of the user's own, of those in remote secrets, and of dumps.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class ApiServer:
 
     url: str | None
     ca: bytes | None = field(repr=False)
-    """PEM; None where there is none in the file, or where it is not base64."""
+    """PEM; None if the file contains none, or if it is not base64."""
     ca_file: str | None = None
     tls_server_name: str | None = None
     insecure: bool = False
@@ -27,7 +27,7 @@ class ApiServer:
 
 
 def parse_server(cluster: Mapping[str, Any], *, wrapped: bool = False) -> ApiServer:
-    """The API server of a `cluster`; with `wrapped` its CA may be wrapped to lines."""
+    """The API server of a `cluster`; with `wrapped` the base64 of its CA can have line breaks."""
     stated = cluster.get("certificate-authority-data")
     text = text_at(stated)
     ca = decode_base64(text, wrapped=wrapped) if text is not None else None
@@ -42,8 +42,8 @@ def parse_server(cluster: Mapping[str, Any], *, wrapped: bool = False) -> ApiSer
 
 
 def index_entries(config: Json, section: str) -> dict[str, tuple[int, Any]]:
-    """The entries of `clusters`, `contexts` or `users` by name: the index of each, and what it
-    holds. Of two with one name the last counts, as for kubectl.
+    """The entries of `clusters`, `contexts` or `users` by name: their index and their value. Of two
+    with the same name the last one counts, as in kubectl.
     """
     found = {}
     for index, item in enumerate(items_at(config, section)):
@@ -71,16 +71,16 @@ def login_kind(user: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a context of a kubeconfig names: its `cluster` and its `user`, None without one."""
+    """The `cluster` and the `user` of a context; None if they are missing."""
 
     cluster: Mapping[str, Any] | None
     user: Mapping[str, Any] | None = field(repr=False)
 
 
 def find_access(config: Json, context: str | None, *, lenient: bool = False) -> Access | None:
-    """What a context names; None where there is no such context.
+    """The cluster and the user of a context; None if there is no such context.
 
-    With `lenient` the first cluster and the first user count where the context names none.
+    With `lenient` the first cluster and the first user count if the context names none.
     """
     stated = index_entries(config, "contexts").get(context or "", (0, None))[1]
     if not isinstance(stated, Mapping) and not lenient:

@@ -1,5 +1,5 @@
-"""leaks: what is secret in the bytes of a file that others may read, in clear or in base64, told
-without a character of it.
+"""Finds secrets in files that others can read, plain or in base64. Reports name their kind, never
+their text.
 """
 
 import base64
@@ -12,7 +12,7 @@ from kubectl_mesh.credentials.logins import parse_claims
 _KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:\\[rn]|\s)+[A-Za-z0-9+/=]{16}")
 _ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
 _IDENTITY = re.compile(rb"AGE-SECRET-KEY-1[0-9A-Z]{58}")
-# Looked for once in each run of such characters, so that the time is in proportion to the length.
+# Searched once in each run of such characters, so that the time is linear.
 _TOKEN = re.compile(
     rb"(?<![A-Za-z0-9_-])(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{16,}"
 )
@@ -20,8 +20,7 @@ _KUBECONFIG = (
     re.compile(rb"^ *\"?clusters\"?:", re.MULTILINE),
     re.compile(rb"^ *\"?users\"?:", re.MULTILINE),
 )
-# What stands where a login would: encrypted by SOPS, a template, or what `kubectl config view`
-# writes in its place.
+# The lookahead skips placeholders: of SOPS, of templates, and of `kubectl config view`.
 _LOGIN = re.compile(
     rb"^[ -]*\"?(?:token|password|client-key-data|client-secret|id-token|refresh-token)\"?: *[\"']?"
     rb"(?!ENC\[|\{\{|REDACTED|DATA\+OMITTED)[^\s\"'{}\[\]#,]",
@@ -29,9 +28,9 @@ _LOGIN = re.compile(
 )
 _WORD = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _OTHER = re.compile(rb"[^\s\"',{}\[\]]+")
-"""A word with whatever else a token may hold."""
+"""A word with any other character that tokens can have."""
 _ENCODED = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
-# How the header of a JWT begins: with alg, kid or typ.
+# The beginning of a JWT's header: alg, kid or typ.
 _JWT = (b"eyJhbGciOi", b"eyJraWQiOi", b"eyJ0eXAiOi")
 _MAX_DEPTH = 3
 """A key in base64, in a kubeconfig in base64, in a Secret."""
@@ -56,18 +55,18 @@ SECRET_MARKERS = (
         )
     ),
 )
-"""One of these is in every file that `found` has something to say of, but for the secrets that it
-is told of.
+"""Every file in which `find_secrets` finds something contains one of these, except for `known`
+secrets.
 """
 
 
 def find_secrets(body: bytes, known: Mapping[bytes, str]) -> tuple[str, ...]:
-    """What a file has that is secret; `known` are the secrets that are here, each with its name."""
+    """The names of the secrets in a file. `known` maps the available secrets to their names."""
     return tuple(dict.fromkeys(_find_secrets(body, known, 0)))
 
 
 def _find_secrets(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterator[str]:
-    # The plain search comes first: most files have nothing of a kind, and there may be thousands.
+    # The plain search comes first, because there may be thousands of files without secrets.
     for secret in (
         (s for s in known if s in body)
         if depth == 0
@@ -91,21 +90,19 @@ def _find_secrets(body: bytes, known: Mapping[bytes, str], depth: int) -> Iterat
             )
         except (ValueError, binascii.Error):
             continue
-        # What is no text is encrypted, or a certificate.
+        # Binary content is encrypted, or a certificate.
         if inside.isascii():
             yield from _find_secrets(inside, known, depth + 1)
 
 
 def _candidate_words(body: bytes) -> set[bytes]:
-    """What in a text may be a token: by the signs that most have, between the signs of YAML and
-    JSON, and between spaces, in quotes or not.
+    """The words of a text that can be tokens: between the punctuation of YAML and JSON and between
+    spaces, with and without quotes.
     """
     whole = body.split()
     return {*_WORD.findall(body), *_OTHER.findall(body), *whole, *(word[1:-1] for word in whole)}
 
 
 def secret_encodings(secret: bytes) -> tuple[bytes, ...]:
-    """What of a secret to look for in files at large: itself, and its base64 as it stands in a
-    Secret.
-    """
+    """A secret and its base64 in a Secret, to be searched for in any file."""
     return secret, base64.b64encode(secret)[: len(secret) // 3 * 4]

@@ -1,5 +1,5 @@
-"""credentials: what the files of a credential hold becomes the `user` of a kubeconfig, or a
-`Problem` that shows none of it.
+"""Turns the files of a credential into the `user` of a kubeconfig. Problems show nothing of their
+content.
 """
 
 import base64
@@ -15,30 +15,28 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import SEALED_PLACEHOLDER, Credential, Json
 
 _TOKEN = re.compile(r"[!-~]+\Z")
-"""What a bearer token may hold: the API server takes any visible ASCII, and Rancher's tokens have a
-colon.
+"""The characters of a bearer token: the API server accepts any visible ASCII, and Rancher's tokens
+have a colon.
 """
 _SIGNATURES = {"ES256": (64,), "ES384": (96,), "ES512": (132,), "EdDSA": (64, 114)}
-"""How many bytes the signature of a JSON Web Token has (RFC 7518, section 3; RFC 8037); those of
-RSA are as long as the key.
+"""The possible lengths of a JSON Web Token's signature in bytes (RFC 7518, section 3; RFC 8037).
+RSA signatures are as long as the key.
 """
 _MAX_LENGTH = 64 * 1024
 _FILES = {
     "oidc": {"idTokenFile": True, "refreshTokenFile": True, "clientSecretFile": True},
     "clientCertificate": {"certificateFile": False, "keyFile": True},
 }
-"""The files of each way to log in, and whether they are private."""
+"""The files of each kind of credential, and whether they are private."""
 
 
 def parse_token(body: bytes) -> str:
-    """The token in the bytes of a file that `token_fault` finds nothing against; white space around
-    it does not count.
-    """
+    """The token in a file for which `token_fault` is empty; white space around it is ignored."""
     return body.decode("ascii").strip()
 
 
 def token_fault(body: bytes) -> str:
-    """Why the bytes of a file are not a token, as the end of a sentence; "" if they are."""
+    """Why the content of a file is not a token, as the end of a sentence; empty if it is one."""
     try:
         text = body.decode("ascii").strip()
     except UnicodeDecodeError:
@@ -59,11 +57,11 @@ def token_fault(body: bytes) -> str:
 
 
 def token_problems(name: str, body: bytes, command: str) -> list[Problem]:
-    """What is wrong with the file of a token; `command` fetches the token again."""
+    """What is wrong with a token file; `command` fetches the token again."""
     fault = token_fault(body)
     if not fault:
         return []
-    # What a command leaves that failed to fetch one.
+    # A failed command leaves an empty file.
     wait = (
         ""
         if body
@@ -77,16 +75,14 @@ def token_problems(name: str, body: bytes, command: str) -> list[Problem]:
 
 
 def is_cut_off(token: str) -> bool:
-    """Whether a token begins as a JSON Web Token and is not a whole one; a token of another kind
-    never is.
-    """
+    """Whether a token is an incomplete JSON Web Token; False for tokens of other kinds."""
     if not token.startswith("eyJ"):
         return False
     parts = token.split(".")
     header = _parse_part(parts[0])
     if not isinstance(header, dict):
         return True
-    if "alg" not in header or "enc" in header:  # not signed: opaque to us
+    if "alg" not in header or "enc" in header:  # not signed, so opaque here
         return False
     return (
         len(parts) != 3
@@ -96,7 +92,7 @@ def is_cut_off(token: str) -> bool:
 
 
 def _is_signature(algorithm: str, text: str) -> bool:
-    """Whether a text may be a whole signature of an algorithm; it is not verified."""
+    """Whether a text can be a complete signature of an algorithm; it is not verified."""
     size = _decode_part(text)
     if size is None:
         return False
@@ -115,7 +111,7 @@ def _decode_part(text: str) -> bytes | None:
 
 
 def _parse_part(text: str) -> object:
-    """The value in a part of a JSON Web Token; None where there is none."""
+    """The JSON value of a part of a JSON Web Token; None if there is none."""
     try:
         return json.loads(_decode_part(text) or b"")
     except (ValueError, RecursionError):
@@ -123,8 +119,8 @@ def _parse_part(text: str) -> object:
 
 
 def credential_files(credential: Credential) -> dict[str, tuple[str, bool]]:
-    """The files that a credential names besides a token file: by its key the name, and whether it
-    is private.
+    """The files of a credential other than a token file, by key: the name, and whether it is
+    private.
     """
     known = _FILES.get(credential.kind, {})
     return {
@@ -137,8 +133,8 @@ def credential_files(credential: Credential) -> dict[str, tuple[str, bool]]:
 def masked_login(
     credential: Credential, mark: Callable[[str], str] = lambda _: SEALED_PLACEHOLDER
 ) -> dict[str, Json]:
-    """The `user` of a kubeconfig with a mark for each value that comes from a file; `mark` is told
-    the name of the value.
+    """The `user` of a kubeconfig with a placeholder for each value from a file; `mark` returns the
+    placeholder for the name of a value.
     """
     if credential.kind == "tokenFile":
         return {"token": mark("token")}
@@ -160,8 +156,8 @@ def masked_login(
 def login_problems(
     credential: Credential, bodies: Mapping[str, bytes], display_path: Callable[[str], str]
 ) -> list[Problem]:
-    """What is wrong with the files of a credential, which show nothing of them; `bodies` and
-    `shown` as in `login`.
+    """What is wrong with the files of a credential. `bodies` are the files by key; `display_path`
+    returns the path of a file for messages.
     """
     names = {key: display_path(name) for key, (name, _) in credential_files(credential).items()}
     if credential.kind == "oidc":
@@ -176,8 +172,8 @@ def login_problems(
 
 
 def build_login(credential: Credential, bodies: Mapping[str, bytes]) -> dict[str, Json]:
-    """The `user` of a kubeconfig (client-go's clientcmd/api/v1); `bodies` are the files of the
-    credential by key, and `login_problems` finds nothing against them.
+    """The `user` of a kubeconfig (client-go's clientcmd/api/v1). `bodies` are the files by key, for
+    which `login_problems` is empty.
     """
     stated: Any = credential.settings
     if credential.kind == "exec":
@@ -205,7 +201,7 @@ def _exec_config(stated: Any) -> dict[str, Json]:
         **({"args": stated["args"]} if stated.get("args") else {}),
         "command": stated["command"],
         **({"env": env} if env else {}),
-        # There is nobody to ask; v1 wants it said.
+        # istiod cannot ask anybody, and v1 requires the field.
         "interactiveMode": "Never",
         "provideClusterInfo": stated.get("provideClusterInfo", False),
     }
@@ -253,10 +249,10 @@ def _pem_problems(name: str, body: bytes, kind: str) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says of itself (RFC 7519), unproven: whose it is, whom it is for, when it ends
-    (UTC; None: never) and was made.
+    """The unverified claims of a token (RFC 7519): subject, audience, end (UTC; None: never) and
+    time of issue.
 
-    Kubernetes puts no date into the token of a Secret, but the Secret's name.
+    Kubernetes puts no date into the token of a Secret, but the name of the Secret.
     """
 
     subject: str
@@ -265,14 +261,12 @@ class Claims:
     issued: datetime | None = None
     secret: str | None = None
     account: str | None = None
-    """The user as which the API server takes it: the subject, or the account that Kubernetes names
-    in claims of its own.
-    """
+    """The user in the API server: the subject, or the account in Kubernetes' own claims."""
 
 
 def parse_claims(token: str) -> Claims | None:
-    """Reads a JSON Web Token without its key; None where a token is none, for Kubernetes takes
-    others too.
+    """The claims of a JSON Web Token, which is not verified; None for other tokens, which
+    Kubernetes accepts too.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -308,8 +302,8 @@ def parse_claims(token: str) -> Claims | None:
 
 
 def _kubernetes_account(value: Mapping[str, Any]) -> str | None:
-    """The account that the claims of Kubernetes name, those of today or those of a token in a
-    Secret.
+    """The account in Kubernetes' own claims, in the format of bound tokens or of tokens in
+    Secrets.
     """
     bound = value.get("kubernetes.io")
     account = bound.get("serviceaccount") if isinstance(bound, dict) else None

@@ -1,8 +1,8 @@
-"""generations: where a cluster's token stands between two generations, what the next step changes,
-and what has to be seen before it.
+"""The steps of a token rotation: the state of a cluster, what the next step changes, and what must
+be verified before it.
 
-Three renders: a second Secret beside the first, the peers move to its token, the first Secret goes.
-Each may be applied as late and in whatever order one likes, but the third has to wait until all
+A rotation has three renders: a second Secret next to the first one, peers use its token, the first
+Secret is removed. Each can be applied late and in any order, but the third must wait until all
 peers have applied the second.
 """
 
@@ -21,8 +21,8 @@ _PUSH = re.compile(r"3-mesh/reader(?:-.+)?-push\.yaml")
 
 
 def rotation_step(cluster: Cluster) -> str:
-    """Where a cluster stands: `steady` (one token), `begun` (a second beside it), `moved` (the
-    peers use the second, the first is still there).
+    """The state of a cluster: `steady` (one token), `begun` (a second token exists), `moved` (peers
+    use the second token, the first one still exists).
     """
     return (
         STEADY
@@ -34,11 +34,11 @@ def rotation_step(cluster: Cluster) -> str:
 
 
 def begin_rotation(cluster: Cluster, used_generations: Iterable[int]) -> dict[str, int]:
-    """The `tokens` of a cluster after `begin`; a generation that was (`last`), or of which there is
-    a file (`taken`), never comes again.
+    """The `tokens` of a cluster after `begin`. A former generation, or one with a file
+    (`used_generations`), is never used again.
 
-    Its token would be another; and who is late with the render that takes the Secret away would
-    take away the new one.
+    Its token would be another one, and a cluster that applies the removal of its Secret late would
+    remove the new one.
     """
     return {
         "generation": cluster.token_generation,
@@ -48,7 +48,7 @@ def begin_rotation(cluster: Cluster, used_generations: Iterable[int]) -> dict[st
 
 
 def advance_rotation(cluster: Cluster) -> dict[str, int]:
-    """After `advance`."""
+    """The `tokens` of a cluster after `advance`."""
     assert cluster.second_generation is not None
     return (
         {"generation": cluster.second_generation, "beside": cluster.token_generation}
@@ -58,8 +58,8 @@ def advance_rotation(cluster: Cluster) -> dict[str, int]:
 
 
 def abort_rotation(cluster: Cluster, *, was_rendered: bool = True) -> dict[str, int]:
-    """After `abort`: one step back; `was`: the second token was rendered, so clusters may have
-    it.
+    """The `tokens` of a cluster after `abort`, one step back. `was_rendered`: the second token was
+    rendered, so clusters may have it.
     """
     assert cluster.second_generation is not None
     if rotation_step(cluster) == MOVED:
@@ -71,7 +71,7 @@ def abort_rotation(cluster: Cluster, *, was_rendered: bool = True) -> dict[str, 
 
 
 def remote_secret_holders(plan: Plan, name: str) -> tuple[str, ...]:
-    """The clusters whose istiod holds a remote secret for a cluster."""
+    """The clusters whose istiod has a remote secret for a cluster."""
     if plan.topology.has_remote_secret_bundle:
         return tuple(
             h
@@ -87,12 +87,11 @@ def verification_commands(
     digests: Mapping[str, str],
     find_arrival: Callable[[Cluster, str], tuple[str, str] | None],
 ) -> list[tuple[str, str]]:
-    """Before the last token goes: the command for each holder, and what it has to print.
+    """The commands to run in each holder before the last token is removed, each with the expected
+    output.
 
-    `find_arrival` gives both for a cluster and a remote secret that a store outside of the tree
-    fills, as `Store.arrival_command` does.
-    `digests` are the SHA-256 of what each remote secret holds in base64, by holder; of those that
-    are not known here there is none.
+    `digests` are the SHA-256 of the base64 in each remote secret, by holder; unknown ones are
+    missing.
     """
     found = []
     for holder in remote_secret_holders(plan, name):
@@ -117,18 +116,18 @@ def verification_commands(
 
 
 def is_token_path(path: str) -> bool:
-    """Whether a file of a cluster's directory is a Secret for a token, or pushes one."""
+    """Whether a path of a cluster's directory is a Secret with a token, or pushes one."""
     return bool(_TOKEN.fullmatch(path)) or is_push_path(path)
 
 
 def is_push_path(path: str) -> bool:
-    """Whether a file of a cluster's directory pushes a token into a store of the user's."""
+    """Whether a path of a cluster's directory pushes a token into an external store."""
     return bool(_PUSH.fullmatch(path))
 
 
 def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
-    """Tokens that would go in the same render in which the peers move to another: whoever applies
-    it late is locked out.
+    """Tokens that would be removed in the same render in which peers move to another token; a
+    cluster that applies it late would lose access.
     """
     moving: dict[str, list[str]] = {}
     for change in changes:
@@ -163,8 +162,8 @@ def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[P
 
 
 def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
-    """The Secrets of token generations that leave the tree of a cluster that peers still log in to
-    by a token.
+    """The Secrets of token generations that are removed from the tree, by cluster, where peers
+    still log in with a token.
     """
     found: dict[str, list[str]] = {}
     for change in changes:
@@ -193,7 +192,9 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, li
 
 
 def delete_secret_commands(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:
-    """The commands that take such Secrets out of the clusters, and the tokens in them with it."""
+    """The commands that delete the removed Secrets, and with them their tokens, from the
+    clusters.
+    """
     return [
         cluster_command(
             plan.members[name].cluster,

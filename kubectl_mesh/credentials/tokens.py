@@ -1,6 +1,4 @@
-"""tokens: what the tokens of a mesh say of themselves, and what is wrong with them by that; every
-command asks here.
-"""
+"""Problems with the tokens of a mesh by their claims; every command asks here."""
 
 from datetime import datetime, timedelta
 
@@ -13,17 +11,16 @@ from kubectl_mesh.text import count_text, single_line, value_text
 
 DAY = timedelta(days=1)
 TOKEN_CHECKS = frozenset(("token-expired", "token-expiring", "token-account"))
-"""The checks of what a token says of itself."""
+"""The checks of the claims of tokens."""
 
 
 def token_findings(
     plan: Plan, now: datetime, within: timedelta | None, age: timedelta | None = None
 ) -> tuple[list[Problem], list[Problem]]:
-    """Tokens that have expired, or do within a time (without one: within a day; in 30 days, as a
-    warning), are older than `age`, or of another account.
+    """Errors and warnings about tokens that have expired, expire within a time (None: a day; within
+    30 days is a warning), are older than `age`, or belong to another account.
 
-    Errors and warnings. One that never expires and says no date, as Kubernetes puts them into
-    Secrets, is no finding.
+    A token without an end, as in a Secret, is not a finding.
     """
     errors: list[Problem] = []
     warnings: list[Problem] = []
@@ -65,8 +62,8 @@ def token_findings(
 
 
 def expiring_text(expires: datetime, now: datetime) -> str:
-    """When a token ends, and how long that is from now: in days, or where it is less than two, in
-    hours or minutes.
+    """When a token ends, and the time until then: in days, or for less than two days in hours or
+    minutes.
     """
     left = expires - now
     minutes = int(left.total_seconds() // 60)
@@ -80,9 +77,7 @@ def expiring_text(expires: datetime, now: datetime) -> str:
 def account_problems(
     where: Place, token_claims: Claims, cluster: Cluster, peer: str, generation: int | None = None
 ) -> list[Problem]:
-    """Why a token is not the one that the tree has a peer log in with, by what it says of
-    itself.
-    """
+    """A problem if a token belongs to another account than the rendered reader, by its claims."""
     account = f"system:serviceaccount:{cluster.namespace}:{reader_account(cluster, peer)}"
     if token_claims.account in (None, account):
         return []

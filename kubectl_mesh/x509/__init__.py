@@ -1,1 +1,1 @@
-"""Certificates as values: parsed, named, and followed to their roots."""
+"""Certificates as values: parsing, file names, and chains to roots."""

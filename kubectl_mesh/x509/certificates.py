@@ -1,4 +1,4 @@
-"""Keys and certificates out of PEM, as istiod reads them."""
+"""Loads keys and certificates from PEM, with the limits of istiod, Envoy and Kubernetes."""
 
 import re
 from datetime import UTC
@@ -33,7 +33,7 @@ _MAX_BYTES = 2**20 - 2**14
 
 
 class _UnreadableError(ValueError):
-    """A file of certificates that istiod, or Kubernetes, would not take."""
+    """A file of certificates that istiod or Kubernetes would reject."""
 
     def __init__(self, code: str, what: str, fix: str, check: str = "certs-readable") -> None:
         super().__init__(what)
@@ -41,8 +41,8 @@ class _UnreadableError(ValueError):
 
 
 def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
-    """The certificates of a file that holds nothing else: what stands in it is copied into every
-    cluster.
+    """The certificates of a file. Raises a `MeshError` if it contains anything else, because it is
+    copied into every cluster.
     """
     try:
         return _parse_strictly(pem)
@@ -52,7 +52,7 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
 
 @lru_cache(maxsize=256)
 def _parse_strictly(pem: bytes) -> tuple[x509.Certificate, ...]:
-    # Kept, for the same root stands beside every intermediate.
+    # Cached, because every intermediate has the same root next to it.
     _check_text(pem)
     try:
         certificates = parse_certificates(pem)
@@ -67,7 +67,7 @@ def _parse_strictly(pem: bytes) -> tuple[x509.Certificate, ...]:
             _check_certificate(certificate)
     except _UnreadableError:
         raise
-    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for what is malformed
+    except Exception:  # noqa: BLE001 -- cryptography raises a dozen types for malformed input
         raise _UnreadableError(
             "certificate-unreadable",
             "holds a certificate that cannot be read",
@@ -77,7 +77,7 @@ def _parse_strictly(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 
 def _check_text(pem: bytes) -> None:
-    """Refuses a text that is not made of certificates alone."""
+    """Raises an error for a text that contains more than certificates."""
     if len(pem) > _MAX_BYTES:
         raise _UnreadableError(
             "certificates-too-large",
@@ -108,8 +108,8 @@ def _check_text(pem: bytes) -> None:
 
 
 def _check_certificate(certificate: x509.Certificate) -> None:
-    """Refuses a certificate that istiod cannot read; whatever cannot be read fails here, and
-    nowhere later.
+    """Raises an error for a certificate that istiod cannot read, so that no later stage fails on
+    it.
     """
     describe_certificate(certificate)
     path_length(certificate)
@@ -131,7 +131,7 @@ def _is_text(pem: bytes) -> bool:
 
 
 def split_certificates(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
-    """The certificates of a file, each with its lines as they stand there."""
+    """The certificates of a file, each with its PEM text as it is in the file."""
     found = [pem[block.start : block.end] for block in find_blocks(pem)]
     return [
         (parse_certificate(text), text if text.endswith(b"\n") else text + b"\n") for text in found
@@ -139,8 +139,8 @@ def split_certificates(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
 
 
 def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
-    """A private key. One for istiod has to be as istiod reads it: the first PEM block, unencrypted,
-    RSA or EC; a root's is read here only.
+    """The private key of a file; raises a `MeshError`. A key for istiod must be the first PEM
+    block, unencrypted, RSA or EC; with `for_istio` false it can be a later block.
     """
     blocks = find_blocks(pem)
     kinds = [block.label.decode("ascii", "replace") for block in blocks]
@@ -191,12 +191,12 @@ def load_key(name: str, pem: bytes, *, for_istio: bool = True) -> Key:
 
 
 def _has_large_exponent(key: Key) -> bool:
-    """Whether Go refuses an RSA key for its exponent."""
+    """Whether Go rejects an RSA key because of its exponent."""
     return isinstance(key, rsa.RSAPrivateKey) and key.public_key().public_numbers().e >= 2**31
 
 
 def is_supported_key(public: object) -> bool:
-    """Whether istiod and Envoy take a public key: RSA of at least 2048 bits, EC on P-256 or
+    """Whether istiod and Envoy accept a public key: RSA of at least 2048 bits, EC on P-256 or
     P-384.
     """
     if isinstance(public, rsa.RSAPublicKey):
@@ -207,14 +207,14 @@ def is_supported_key(public: object) -> bool:
 
 
 def is_for_key(certificate: x509.Certificate, key: Key) -> bool:
-    """Whether a certificate is for this key, by their public halves."""
+    """Whether the public key of a certificate belongs to a private key."""
     public: Any = certificate.public_key()
     own: Any = key.public_key()
     return type(public) is type(own) and bool(public.public_numbers() == own.public_numbers())
 
 
 def extension_value(certificate: x509.Certificate, kind: Any) -> Any:
-    """The value of an extension, None where there is none."""
+    """The value of an extension, None if the certificate does not have it."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -222,15 +222,15 @@ def extension_value(certificate: x509.Certificate, kind: Any) -> Any:
 
 
 def path_length(certificate: x509.Certificate) -> int | None:
-    """How many CAs may follow a certificate, None where nothing says so."""
+    """The path length constraint of a CA certificate, None if it has none."""
     constraints = extension_value(certificate, x509.BasicConstraints)
     return constraints.path_length if constraints is not None else None
 
 
 @lru_cache(maxsize=4096)
 def describe_certificate(certificate: x509.Certificate) -> Certificate:
-    """What people want to know of a certificate; one stands in several files, and is asked in
-    several stages.
+    """The facts of a certificate for reports. Cached, because several files and stages share
+    certificates.
     """
     public = certificate.public_key()
     if isinstance(public, rsa.RSAPublicKey):

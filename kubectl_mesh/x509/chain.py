@@ -1,6 +1,4 @@
-"""Whether a certificate is a CA that istiod and Envoy accept, and whether a chain leads to its
-root.
-"""
+"""Whether istiod and Envoy accept a certificate as a CA, and whether its chain ends at a root."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,24 +14,24 @@ from kubectl_mesh.x509.certificates import extension_value, load_certificates, p
 from kubectl_mesh.x509.layout import ROOT_CERT
 
 _MAX_CHAIN_LENGTH = 10
-"""How many certificates a chain may have."""
+"""The largest number of certificates in a chain."""
 _WORKLOAD_USAGES = (
     ("serverAuth", ExtendedKeyUsageOID.SERVER_AUTH),
     ("clientAuth", ExtendedKeyUsageOID.CLIENT_AUTH),
 )
-"""What the certificates of workloads are used for."""
+"""The extended key usages of workload certificates."""
 ROOT_LABEL = f"the root in {work_path(f'certs/{ROOT_CERT}')}"
-"""What messages call the root that certificates are judged by."""
+"""The name of the root in messages."""
 RENEW_FIX = (
     f"renew an intermediate with `{mesh_command('certs renew')}`, the root with"
     f" `{mesh_command('certs rotate-root')}`"
 )
-"""What to do about a certificate that expires."""
+"""The remedy for a certificate that expires."""
 
 
 class ChainStep(NamedTuple):
-    """A certificate on the way to a root, and the certificate that signed it; None where none here
-    did.
+    """A certificate on the way to a root, and the certificate that signed it; None if the signer is
+    not known.
     """
 
     certificate: x509.Certificate
@@ -44,8 +42,8 @@ class ChainStep(NamedTuple):
 def ca_problems(
     name: str, certificate: x509.Certificate, now: datetime, *, expired_fix: str = RENEW_FIX
 ) -> Iterator[Problem]:
-    """What keeps a certificate from being a CA that istiod and Envoy accept; `expired_fix` is what
-    to do about one that has expired.
+    """Why istiod and Envoy reject a certificate as a CA; `expired_fix` is the remedy for an expired
+    one.
     """
     place = Place(name)
     yield from _extension_problems(place, certificate)
@@ -77,7 +75,7 @@ def ca_problems(
 
 
 def _extension_problems(place: Place, certificate: x509.Certificate) -> Iterator[Problem]:
-    """Extensions with which a certificate is not a CA for Istio."""
+    """Extensions that Istio does not accept in a CA certificate."""
     unknown = [
         e.oid.dotted_string
         for e in certificate.extensions
@@ -131,7 +129,7 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except Exception:  # noqa: BLE001 -- whatever it is that keeps it from being verified
+    except Exception:  # noqa: BLE001 -- any failure means that it is not verified
         return False
     return True
 
@@ -139,7 +137,7 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 def direct_issuer(
     certificate: x509.Certificate, issuers: Iterable[x509.Certificate]
 ) -> x509.Certificate | None:
-    """The one of the issuers that signed a certificate."""
+    """The first of the issuers that signed a certificate; None if none did."""
     return next((issuer for issuer in issuers if _is_issued_by(certificate, issuer)), None)
 
 
@@ -148,10 +146,11 @@ def walk_chain(
     chain: Iterable[x509.Certificate],
     roots: Sequence[x509.Certificate],
 ) -> Iterator[ChainStep]:
-    """From a certificate to its root: each certificate of the way, and what signed it.
+    """The way from a certificate to its root: each certificate, and the certificate that signed it.
 
-    The last step has the root, or None where the way ends before one. `chain` is what lies beside
-    the certificate, in any order, itself among it or not; each certificate of it is passed once.
+    The last step has the root, or None if the way ends before a root. `chain` are the other
+    certificates of the file in any order, with or without the certificate itself. Each is used
+    once.
     """
     current, remaining = certificate, [c for c in chain if c != certificate]
     for _ in range(_MAX_CHAIN_LENGTH):
@@ -168,8 +167,8 @@ def walk_chain(
 def find_root(
     chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> x509.Certificate | None:
-    """The root that a chain leads to, its own certificate first; None where it leads to none of
-    these.
+    """The root of a chain, whose first certificate is the leaf; None if it is not one of
+    `roots`.
     """
     return next(
         (step.issuer for step in walk_chain(chain[0], chain[1:], roots) if step.is_root), None
@@ -184,8 +183,8 @@ def chain_problems(
     now: datetime,
     root_label: str = ROOT_LABEL,
 ) -> Iterator[Problem]:
-    """Follows a certificate to one of the roots through the others of its chain; `root_label` is
-    what messages call the roots.
+    """Problems on the way from a certificate to one of the roots; `root_label` is the name of the
+    roots in messages.
     """
     if not roots:
         return
@@ -217,7 +216,7 @@ def chain_problems(
 def expiring_soon_problems(
     name: str, certificate: x509.Certificate, now: datetime
 ) -> Iterable[Problem]:
-    """A warning where less than 30 days, or less than a tenth of the certificate's life, are
+    """A warning if less than 30 days, or less than a tenth of the certificate's lifetime, are
     left.
     """
     end = certificate.not_valid_after_utc
@@ -244,8 +243,8 @@ def expiring_soon_problems(
 def outlives_root_problems(
     name: str, certs_files: Mapping[str, bytes], folder: str
 ) -> Iterable[Problem]:
-    """A warning for the intermediate in the folder `base` that is valid longer than the root that
-    it leads to; `name` names it.
+    """A warning if the intermediate in `folder` (below `certs/`) is valid longer than its root;
+    `name` is its name in messages.
     """
     chain, roots = (
         load_certificates(name, certs_files[f"{folder}/{part}"])
@@ -268,9 +267,7 @@ def outlives_root_problems(
 
 
 def name_constraint_problems(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
-    """A warning for name constraints, which are not judged here against the names that Istio
-    gives.
-    """
+    """A warning for name constraints, which are not checked against the names that Istio uses."""
     if extension_value(certificate, x509.NameConstraints) is not None:
         what = (
             "has name constraints; Istio needs spiffe:// URIs of its trust domain and the DNS names"

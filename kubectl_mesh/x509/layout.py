@@ -1,29 +1,30 @@
 """The names of the files in `certs/`."""
 
 ROOT_CERT, ROOT_KEY = "root-cert.pem", "root-key.pem"
-"""Every root that the clusters trust, and the key of the one that signs."""
+"""All trusted roots, and the key of the root that signs."""
 
 NEXT_ROOT_KEY = "next-root-key.pem"
-"""The key of a root that is trusted already and does not sign yet."""
+"""The key of a root that is trusted and does not sign yet."""
 
 ROTATION_FILE = "rotation.json"
-"""Where the rotation of the root stands; public, and there only while one is on."""
+"""The state of a root rotation; public, and present only during a rotation."""
 
 ARCHIVE_FOLDER = "archive"
-"""The folder for what was replaced; nothing in it is ever removed or overwritten."""
+"""The folder of replaced files; nothing in it is ever removed or overwritten."""
 
 CSR_FILE = "ca.csr"
-"""The request for a certificate that somebody else signs, beside the key that it is for."""
+"""The certificate signing request for an external CA, next to its key."""
 
 CRL_FILE = "ca-crl.pem"
-"""What is revoked: a CRL of every CA of the mesh."""
+"""The revoked certificates: a CRL of every CA of the mesh."""
 
 SEAL_KEY = "seal-key"
-"""The file below `certs/` from which all that is random in what is sealed is derived; it opens
-nothing that the keys beside it do not.
+"""The file below `certs/` from which the random values of sealed secrets are derived; it opens
+nothing that the keys next to it do not open.
 """
 
 INTERMEDIATE_FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+"""The files of an intermediate's folder, under the keys of the Secret `cacerts`."""
 
 
 def intermediate_folder(name: str) -> str:
@@ -32,7 +33,5 @@ def intermediate_folder(name: str) -> str:
 
 
 def next_intermediate_folder(name: str) -> str:
-    """The folder for the key and the request of an intermediate that is to follow the one in
-    use.
-    """
+    """The folder below `certs/` with the key and the request of a cluster's next intermediate."""
     return f"next-intermediate-{name}"

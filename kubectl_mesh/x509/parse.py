@@ -1,8 +1,7 @@
-"""PEM text cut into its blocks, and the one way in which certificates, keys, CRLs and requests are
-parsed.
+"""Splits PEM text into blocks, and parses certificates, keys, CRLs and requests.
 
-cryptography raises a dozen types for what is malformed, some of them only when a field is asked
-for, and its Rust code can panic. Each function here asks for every field that the package uses, so
+cryptography raises a dozen types of errors for malformed input, some of them only when a field is
+read, and its Rust code can panic. Each function here reads every field that the package uses, so
 that `PemError` is raised here or nowhere.
 """
 
@@ -17,8 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 T = TypeVar("T")
 
-# The first or the last line of a block as Go's encoding/pem reads it: it begins the line, and
-# nothing follows it.
+# The first or the last line of a block as Go's encoding/pem reads it: alone on its line.
 _LINE = re.compile(rb"-----(BEGIN|END) ([^-\r\n]+)-----[ \t]*\r?\Z")
 
 
@@ -27,7 +25,7 @@ class PemError(ValueError):
 
 
 class Block(NamedTuple):
-    """A block of a PEM text: its label, and where it begins and ends, both lines included."""
+    """A block of a PEM text: its label, its start and its end, with both of its lines."""
 
     label: bytes
     start: int
@@ -35,9 +33,7 @@ class Block(NamedTuple):
 
 
 def find_blocks(pem: bytes) -> list[Block]:
-    """The blocks of a text, in order. The time is in proportion to the length, whatever the text
-    holds.
-    """
+    """The blocks of a PEM text, in order. Takes linear time for any text."""
     begins: list[tuple[bytes, int]] = []
     ends: dict[bytes, tuple[list[int], list[int]]] = {}
     start = 0
@@ -69,7 +65,7 @@ def find_blocks(pem: bytes) -> list[Block]:
 
 
 def text_outside(pem: bytes, blocks: Sequence[Block]) -> bytes:
-    """What a text holds outside its blocks."""
+    """The text outside of the blocks."""
     edges = [0, *(edge for block in blocks for edge in (block.start, block.end)), len(pem)]
     return b"".join(pem[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True))
 
@@ -77,8 +73,8 @@ def text_outside(pem: bytes, blocks: Sequence[Block]) -> bytes:
 def parse_certificates(pem: bytes, *, strict: bool = True) -> "tuple[x509.Certificate, ...]":
     """The certificates of a text, at least one; raises `PemError`.
 
-    With `whole` false a certificate may have a key or an extension that cryptography does not know,
-    as the CA of an API server may.
+    With `strict` false a certificate can have a key or an extension that cryptography does not
+    know, as the CA of an API server may.
     """
     return _parse(
         lambda: tuple(
@@ -140,7 +136,7 @@ def parse_request(pem: bytes) -> "x509.CertificateSigningRequest":
 
 def parse_key(pem: bytes, *, validate: bool = True) -> Any:
     """A private key without a password; raises `PemError`. With `validate` false the numbers of an
-    RSA key are not proven, which takes long.
+    RSA key are not verified, which is slow.
     """
     return _parse(
         lambda: serialization.load_pem_private_key(
@@ -152,7 +148,7 @@ def parse_key(pem: bytes, *, validate: bool = True) -> Any:
 def _parse(read: Callable[[], T]) -> T:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the callers refuse what it would warn of
+            warnings.simplefilter("ignore")  # the callers reject what it would warn of
             return read()
     except Exception:  # noqa: BLE001 -- see above
         raise PemError("cannot be parsed") from None

@@ -1,3 +1,3 @@
-"""YAML and JSON: read with places, written so that every reader agrees, judged by schemas, edited
-in place.
+"""YAML and JSON: read with places, written so that every reader agrees, checked against schemas,
+and edited in place.
 """

@@ -1,6 +1,4 @@
-"""Finds what travels with the package: templates and schemas, inside a wheel or beside the package
-in a checkout.
-"""
+"""Reads the templates and schemas of the package, in a wheel or in a checkout."""
 
 import json
 from functools import cache
@@ -12,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 @cache
 def asset_folder(name: str) -> Path:
-    """The folder `templates` or `schemas`: force-included in the wheel, at the top of a
+    """The folder `templates` or `schemas`: inside the package in a wheel, next to the package in a
     checkout.
     """
     for candidate in (_PACKAGE / name, _PACKAGE.parent / name):
@@ -23,17 +21,17 @@ def asset_folder(name: str) -> Path:
 
 @cache
 def asset_text(path: str) -> str:
-    """One file of theirs, such as `templates/secret.yaml`."""
+    """The text of an asset, such as `templates/secret.yaml`."""
     top, _, rest = path.partition("/")
     return (asset_folder(top) / rest).read_text(encoding="utf-8")
 
 
 def template_text(name: str) -> str:
-    """One template, such as `secret.yaml`."""
+    """The text of a template, such as `secret.yaml`."""
     return asset_text(f"templates/{name}")
 
 
 @cache
 def load_schema(path: str) -> Any:
-    """One JSON Schema, such as `topology.schema.json`, parsed; shared, so not to be changed."""
+    """A JSON Schema, such as `topology.schema.json`. It is shared and must not be changed."""
     return json.loads(asset_text(f"schemas/{path}"))

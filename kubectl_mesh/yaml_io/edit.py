@@ -1,9 +1,7 @@
-"""edit: the text of a topology and one change become the new text; every other byte, comment and
-order stays.
+"""Edits the text of a topology: one change, and every other byte, comment and order stays.
 
-The places come from PyYAML's node positions, the proof from reading the result: whatever was
-written, it must load as exactly what was meant, or nothing is changed and the lines to write by
-hand are told.
+The places come from PyYAML's node positions, the proof from reading the result: it must load as
+exactly the expected value, otherwise a `MeshError` has the lines to write by hand.
 """
 
 import re
@@ -24,7 +22,9 @@ Loader = Callable[[str], Json]
 def add_context(
     source: str, context: str, entry: Mapping[str, Json], read: Loader, name: str = "topology.yaml"
 ) -> str:
-    """Adds an entry at the end of `contexts`, or the fields that it lacks to one that is there."""
+    """The text with a new entry at the end of `contexts`, or with the missing fields of an existing
+    one. Raises a `MeshError`.
+    """
     value: Any = read(source)
     contexts = value.get("contexts") or {}
     present = contexts.get(context)
@@ -38,8 +38,8 @@ def add_context(
 
 
 def remove_context(source: str, context: str, read: Loader, name: str = "topology.yaml") -> str:
-    """Removes an entry of `contexts`, its mention in `peers`, and its network's entry under
-    `networks` if nobody is on it any more.
+    """The text without an entry of `contexts`, without its name in `peers`, and without its network
+    under `networks` if no other cluster is on it. Raises a `MeshError`.
     """
     value: Any = read(source)
     contexts = {c: e for c, e in value["contexts"].items() if c != context}
@@ -60,8 +60,7 @@ def remove_context(source: str, context: str, read: Loader, name: str = "topolog
     by_hand = f"remove contexts.{context}, and its name from every peers\n"
     root: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
     result = source
-    # From the end of the file to its beginning, so that what is cut does not move what is still to
-    # be cut.
+    # From the end to the beginning, so that a cut does not move the positions of the next ones.
     for start, end, replacement in sorted(
         (cut for path in paths for cut in _find_cuts(source, root, path)), reverse=True
     ):
@@ -74,8 +73,8 @@ def remove_context(source: str, context: str, read: Loader, name: str = "topolog
 def add_fields(
     source: str, fields: Mapping[str, Json], read: Loader, name: str = "topology.yaml"
 ) -> str:
-    """Adds fields of the topology as a whole: after `mesh_id`, or before all others where that is
-    missing.
+    """The text with new top-level fields, after `mesh_id` or before all others. Raises a
+    `MeshError`.
     """
     value: Any = read(source)
     root: Any = yaml.compose(source, Loader=yaml.CSafeLoader)
@@ -99,7 +98,9 @@ def add_fields(
 def set_tokens(
     source: str, context: str, entry: Mapping[str, int], read: Loader, name: str = "topology.yaml"
 ) -> str:
-    """Sets the `tokens` of a context to `entry`, or takes them away where that is empty."""
+    """The text with `entry` as the `tokens` of a context, or without `tokens` if `entry` is empty.
+    Raises a `MeshError`.
+    """
     value: Any = read(source)
     present: Mapping[str, int] = value["contexts"][context].get("tokens") or {}
     above: tuple[str | int, ...] = ("contexts", context)
@@ -184,7 +185,7 @@ def _find_node(root: Any, path: tuple[str | int, ...]) -> tuple[Any, Any, Any]:
 
 
 def _last_line(source: str, node: Any) -> int:
-    """The number of the last line on which a node has content; a block's own end lies behind the
+    """The number of the last line of a node's content; the end of a block in PyYAML comes after the
     comments that follow it.
     """
     if isinstance(node, yaml.ScalarNode):
@@ -204,8 +205,8 @@ def _last_line(source: str, node: Any) -> int:
 
 
 def _append_fields(source: str, path: tuple[str | int, ...], fields: Mapping[str, Json]) -> str:
-    """Adds fields at the end of the mapping at a path; where there is no `contexts` yet, at the end
-    of the text.
+    """The text with fields at the end of the mapping at a path; without `contexts`, at the end of
+    the text.
     """
     lines = source.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
@@ -225,8 +226,7 @@ def _append_fields(source: str, path: tuple[str | int, ...], fields: Mapping[str
     if isinstance(node, yaml.MappingNode) and node.value:
         indent, at = node.value[0][0].start_mark.column, _last_line(source, node) + 1
     else:
-        # An empty value: `contexts:`, `contexts: {}` or `contexts: null`, comments behind it or
-        # not.
+        # An empty value: `contexts:`, `contexts: {}` or `contexts: null`, with or without a comment.
         line = lines[key.start_mark.line]
         rest = line[node.end_mark.column :] if node.end_mark.line == key.start_mark.line else "\n"
         ending = "\r\n" if line.endswith("\r\n") else "\n"
@@ -258,8 +258,8 @@ def _flow_text(value: Json) -> str:
 def _find_cuts(
     source: str, root: Any, path: tuple[str | int, ...]
 ) -> Iterator[tuple[int, int, str | None]]:
-    """What takes one entry of a mapping or a list out of the text: from where to where, and what
-    comes instead (None: a comment is in the way).
+    """The cuts that remove an entry of a mapping or a list: start, end and replacement (None: a
+    comment prevents it).
     """
     parent, key, node = _find_node(root, path)
     first = key if key is not None else node
@@ -274,7 +274,7 @@ def _find_cuts(
         elif position:
             before = parent.value[position - 1]
             start = (before[1] if isinstance(before, tuple) else before).end_mark.index
-        # Between braces a comment may belong to either side of what is cut.
+        # Between braces a comment can belong to either side of the cut.
         yield start, end, None if "#" in _QUOTED.sub("", source[start:end]) else ""
         return
     lines = source.splitlines(keepends=True)
@@ -284,7 +284,7 @@ def _find_cuts(
     start_line, last = first.start_mark.line, _last_line(source, node)
     yield offsets[start_line], offsets[min(last + 1, len(lines))], ""
     if len(siblings) == 1:
-        # A block whose only entry goes becomes `{}` or `[]` behind its key.
+        # A block that loses its only entry becomes `{}` or `[]` after its key.
         head = start_line - 1
         while head >= 0 and (not lines[head].strip() or lines[head].lstrip().startswith("#")):
             head -= 1

@@ -1,4 +1,4 @@
-"""Fields of a loaded value by their path, whatever stands there; and what is in base64."""
+"""Fields of loaded values by path, whatever their types; and base64."""
 
 import base64
 import binascii
@@ -9,7 +9,7 @@ from kubectl_mesh.model import Json
 
 
 def value_at(value: Json, *path: str) -> Any:
-    """What a value has at a path of mappings, None where there is nothing."""
+    """The value at a path of mappings, None if there is none."""
     found: Any = value
     for step in path:
         if not isinstance(found, Mapping):
@@ -19,7 +19,7 @@ def value_at(value: Json, *path: str) -> Any:
 
 
 def text_at(value: Json, *path: str) -> str | None:
-    """The text or the number at a path, as a text; None where there is none."""
+    """The text or the number at a path, as text; None if there is none."""
     found = value_at(value, *path)
     return (
         found
@@ -31,25 +31,25 @@ def text_at(value: Json, *path: str) -> str | None:
 
 
 def number_at(value: Json, *path: str) -> int | None:
-    """The whole number at a path; None where there is none."""
+    """The integer at a path; None if there is none."""
     found = value_at(value, *path)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def mapping_at(value: Json, *path: str) -> Mapping[str, Any]:
-    """The mapping at a path, an empty one where there is none."""
+    """The mapping at a path, empty if there is none."""
     found = value_at(value, *path)
     return found if isinstance(found, Mapping) else {}
 
 
 def items_at(value: Json, *path: str) -> tuple[Any, ...]:
-    """The list at a path, an empty one where there is none."""
+    """The list at a path, empty if there is none."""
     found = value_at(value, *path)
     return tuple(found) if isinstance(found, list) else ()
 
 
 def texts_at(value: Json, *path: str) -> dict[str, str]:
-    """The mapping of texts at a path, as labels and annotations are."""
+    """The mapping of texts at a path, such as labels and annotations."""
     return {str(k): str(v) for k, v in mapping_at(value, *path).items()}
 
 

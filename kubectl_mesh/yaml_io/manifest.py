@@ -1,6 +1,6 @@
-"""The text of one YAML document of Kubernetes: written and read back before it leaves, and read.
+"""The text of one Kubernetes document: written and read back, or read from a file.
 
-Documents with templates are in `yaml_io.templates`, which loads a library for them.
+Documents from templates are in `yaml_io.templates`, which loads a library for them.
 """
 
 from typing import Any
@@ -11,7 +11,9 @@ from kubectl_mesh.yaml_io.write import Block, dump_yaml
 
 
 def parse_yaml(text: str) -> Any:
-    """What PyYAML reads; texts, of which documents are made, without its detours."""
+    """The value of a YAML text. Most scalars in manifests are texts, which do not go through
+    PyYAML's constructors.
+    """
     loader = yaml.CSafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -21,14 +23,14 @@ def parse_yaml(text: str) -> Any:
 
 
 _MAX_DEPTH = 40
-"""How deep a manifest may be nested; libyaml's composer ends the process on what is a thousand
-times deeper.
+"""The deepest nesting of a manifest; libyaml's composer ends the process at about a thousand times
+this depth.
 """
 
 
 def read_manifest(body: str | bytes) -> Any:
-    """What is in a document that somebody else may have written. Raises a ValueError for what no
-    manifest is like.
+    """The value of a document from an unknown writer. Raises a ValueError if it cannot be a
+    manifest.
     """
     depth = 0
     try:
@@ -57,14 +59,14 @@ def _node_value(node: Any, loader: Any) -> Any:
 
 
 def check_round_trip(text: str, expected: Any) -> None:
-    """Raises where a document does not read back as what was meant."""
+    """Raises an AssertionError if a text does not read back as the expected value."""
     if parse_yaml(text) != expected:
         raise AssertionError("a document does not read back as it was meant; nothing was written")
 
 
 def document_text(value: object) -> str:
-    """The text of a document that no template knows; its `Block`s were read back where they were
-    made, the rest is here.
+    """The text of a document without a template, which is read back. Its `Block`s were read back at
+    their creation.
     """
     text, skeleton = dump_yaml(value), _without_blocks(value)
     check_round_trip(text if skeleton is value else dump_yaml(skeleton), skeleton)
@@ -79,8 +81,8 @@ def build_block(value: object) -> Block:
 
 
 def _without_blocks(value: object) -> object:
-    """The value with a token for each `Block`, whose text is known to be right at any indentation;
-    itself where there is none.
+    """The value with a placeholder for each `Block`, whose text is correct at any indentation; the
+    value itself if it has none.
     """
     if isinstance(value, Block):
         return "block"

@@ -1,6 +1,4 @@
-"""overlay: base.yaml and what the mesh sets become one control plane, by RFC 7386 (JSON Merge
-Patch).
-"""
+"""Merges base.yaml with the values of the mesh by RFC 7386 (JSON Merge Patch)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +9,16 @@ from kubectl_mesh.yaml_io.write import Block, expand_blocks
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A mapping of an overlay that replaces the one of the base: entries of others next to ours
-    would break it.
+    """A mapping of an overlay that replaces the mapping of the base, because other entries next to
+    it would break it.
     """
 
     value: object
 
 
 def merge_values(base: Json, overlay: object) -> object:
-    """The overlay over the base: mappings are merged, everything else is replaced, null removes;
-    new keys come in sorted order.
+    """The overlay merged over the base: mappings are merged, other values replaced, null removes;
+    keys are sorted.
     """
     if isinstance(overlay, Replacement):
         return merge_values(None, overlay.value)
@@ -42,7 +40,7 @@ def merge_values(base: Json, overlay: object) -> object:
 def overridden_paths(
     base: Json, overlay: object, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[str | int, ...]]:
-    """The paths of values in the base that the overlay replaces by others."""
+    """The paths of values in the base that the overlay replaces by different ones."""
     is_replacement = isinstance(overlay, Replacement)
     inner = overlay.value if isinstance(overlay, Replacement) else overlay
     inner = inner.value if isinstance(inner, Block) else inner
@@ -62,7 +60,7 @@ def overridden_paths(
 
 
 def overlapping_fields(base: Json, overlay: object) -> dict[str, object]:
-    """The part of an overlay for which the base has a value too."""
+    """The part of an overlay for which the base also has a value."""
     found: dict[str, object] = {}
     if not isinstance(base, dict) or not isinstance(overlay, dict):
         return found

@@ -1,9 +1,9 @@
-"""load: the bytes of a YAML file become a `Document`, or a `MeshError` that says where they are not
-one.
+"""Reads the bytes of a YAML file as a `Document`, or raises a `MeshError` with the places of what
+is wrong.
 
-One pass over libyaml's events builds the value, so that no alias, tag, merge key, duplicate or
-depth can do harm: composing with PyYAML would crash the interpreter on deep nesting and keep the
-last of two equal keys in silence.
+One pass over libyaml's events builds the value, so that aliases, tags, merge keys, duplicate keys
+and deep nesting do no harm: PyYAML's composer crashes the interpreter on deep nesting, and silently
+keeps the last of two equal keys.
 """
 
 import codecs
@@ -33,19 +33,19 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 40
 MAX_NODES = 500_000
 MAX_AMBIGUOUS = 10_000
-"""Values that are not read alike by every program, of which no more are reported."""
+"""The largest number of reported values that programs read differently."""
 MAX_VARIANTS = 16
-"""Where more keys stand twice, the further values are not judged."""
+"""The largest number of duplicate keys whose later values are checked."""
 MAX_KEY = 512
-"""A key longer than this is no field's name; YAML itself stops at 1024."""
+"""A longer key is not the name of a field; the limit of YAML is 1024."""
 
 Path = tuple[str | int, ...]
 _DUPLICATE = "\0twice"
-"""What the second of two equal keys is called until the document ends; no key of a file begins so,
-for NUL is no character of YAML.
+"""The prefix of a duplicate key until the document ends. No key of a file starts with it, because
+YAML does not allow NUL.
 """
 
-# What libyaml says, in the words of people, with what to do.
+# The messages of libyaml, each with a clearer text and a remedy.
 _MEANINGS = {
     "found character that cannot start any token": (
         "no value begins with this character",
@@ -75,7 +75,7 @@ _MEANINGS = {
 
 
 class _StopError(Exception):
-    """A reason to give up on a document, with the mark at which it stands."""
+    """A reason to stop reading a document, with its mark."""
 
     def __init__(
         self,
@@ -92,35 +92,33 @@ class _StopError(Exception):
 def load_document(
     name: str, text: bytes, *, typed: bool = True, aliases: bool = False, lenient: bool = False
 ) -> Document:
-    """Reads the one YAML document of a file.
+    """The only YAML document of a file. Raises a `MeshError`.
 
-    With `lenient` a document whose structure is clear is given even if a key stands twice or a
-    value wants quotes: its `problems` tell, so that they are told together with what is wrong in
-    the rest.
+    With `lenient`, duplicate keys and ambiguous values do not raise: they are in the `problems` of
+    the document, so that they are reported together with the problems of the rest.
 
-    `typed=False` leaves every scalar a string, for files of other tools (a kubeconfig), where
-    nothing needs to be a number. `aliases=True` allows anchors, for base.yaml; what they stand for
-    is copied, within the limit on nodes.
+    `typed=False` leaves every scalar a string, for files of other tools (a kubeconfig) without
+    numbers. `aliases=True` allows anchors, for base.yaml; their values are copied, within the limit
+    on nodes.
     """
     return _load(name, text, typed=typed, aliases=aliases, lenient=lenient, several=False)[0]
 
 
 def load_documents(name: str, text: bytes, *, lenient: bool = False) -> tuple[Document, ...]:
-    """Reads every YAML document of a file, anchors allowed; one that is empty counts only if it is
-    the only one.
+    """All YAML documents of a file, with anchors; empty documents are skipped unless there is no
+    other.
 
-    `lenient` as in `load`; the last document has the problems of all.
+    `lenient` as in `load_document`; the last document has the problems of all.
     """
     found = _load(name, text, typed=True, aliases=True, lenient=lenient, several=True)
     return tuple(d for d in found if d.value is not None) or found[:1]
 
 
 def stream_documents(name: str, stream: BinaryIO, on_document: Callable[[Document], None]) -> None:
-    """Reads the documents of a dump as they come, anchors allowed, and gives each to `each`, of a
-    list every object that states its kind.
+    """Reads the documents of a dump one by one, with anchors, and calls `on_document` for each; for
+    a list, with each object that has a kind.
 
-    No more than one of them is in memory, whatever the file has; the places of fields are given for
-    none but the document itself.
+    Only one of them is in memory. Only the document itself has a position, not its fields.
     """
     part = _Stream(name, stream)
     _build_documents(
@@ -131,8 +129,8 @@ def stream_documents(name: str, stream: BinaryIO, on_document: Callable[[Documen
 
 
 class _Stream:
-    """A stream as libyaml reads it: decoded, and refused where one object of it is larger than a
-    file may be.
+    """A decoded stream for libyaml. Raises a `MeshError` if one object is larger than a file may
+    be.
     """
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
@@ -141,11 +139,11 @@ class _Stream:
         self._line, self._size, self._first = 1, 0, True
 
     def begin_object(self) -> None:
-        """What comes now belongs to another object."""
+        """Starts the size limit of the next object."""
         self._size = 0
 
     def read(self, size: int = 4096, /) -> str:
-        """The next characters; none at the end."""
+        """The next characters; empty at the end."""
         body = self._stream.read(size)
         self._size += len(body)
         if self._size > MAX_BYTES:
@@ -239,9 +237,7 @@ def _refuse_deceptive(name: str, text: str, first: int) -> None:
 def _build_documents(
     name: str, builder: "_Builder", text: "str | _Stream", *, lenient: bool = False
 ) -> tuple[Problem, ...]:
-    """Builds a document, or several, and gives the problems that do not keep its structure from
-    being read.
-    """
+    """Builds all documents, and returns the problems that did not keep them from being read."""
     try:
         builder.build_all(text)
     except _StopError as stop:
@@ -285,12 +281,12 @@ def _build_documents(
 
 
 class EitherFix(str):
-    """What to do about a value that YAML 1.1 takes for a boolean: it may be meant as a text."""
+    """The remedy for a value that YAML 1.1 reads as a boolean, and that can be meant as a text."""
 
     __slots__ = ("if_text",)
 
     if_text: str
-    """What to do where only a text can be meant."""
+    """The remedy if only a text can be meant."""
 
     def __new__(cls, value: str) -> Self:
         fix = super().__new__(cls, f"write true or false, or quote it if it is a text: {value}")
@@ -302,8 +298,8 @@ Marks = dict[tuple[str | int, ...], tuple[int, int]]
 
 
 def _first_values(name: str, root: Json, marks: Marks, later: list[Path]) -> Document:
-    """The document with the first value of each key, and its variants: each with one of the values
-    in `later`, the paths as they were read.
+    """The document with the first value of each key, and its variants, each with one of the values
+    at the paths in `later`.
     """
     if not later:
         return Document(name, root, marks)
@@ -317,7 +313,7 @@ def _first_values(name: str, root: Json, marks: Marks, later: list[Path]) -> Doc
 
 
 def _original_key(step: str | int) -> str | int:
-    """The key of a file for what it is called while the file is read."""
+    """The key in the file, without the prefix of duplicates."""
     return (
         step.rpartition("\0")[2] if isinstance(step, str) and step.startswith(_DUPLICATE) else step
     )
@@ -326,8 +322,8 @@ def _original_key(step: str | int) -> str | int:
 def _choose_values(
     value: Json, chosen: set[Path], marks: Marks, positions: Marks, raw: Path, path: Path
 ) -> Json:
-    """A value with one of each key: that on a path in `chosen`, else the first. `raw` is its path
-    as it was read.
+    """A value with one value for each key: the one on a path in `chosen`, otherwise the first.
+    `raw` is its path with the prefixes of duplicates.
     """
     if raw in marks:
         positions[path] = marks[raw]
@@ -351,8 +347,8 @@ def _choose_values(
 
 
 class _OpenCollection:
-    """A mapping or sequence that is still being read: its value, its path, and the key that waits
-    for a value.
+    """A mapping or sequence that is being read: its value, its path, and the key whose value comes
+    next.
     """
 
     __slots__ = ("anchor", "key", "path", "value")
@@ -365,7 +361,7 @@ class _OpenCollection:
 
 
 class _Builder:
-    """Builds the value of one document, or of `several`, from its events."""
+    """Builds the values of one document, or of `several`, from events."""
 
     def __init__(
         self,
@@ -425,7 +421,7 @@ class _Builder:
                 self.begin_document(event)
 
     def enter_collection(self, event: Any, value: "dict[str, Json] | list[Json]") -> None:
-        """Begins a mapping or a list."""
+        """Starts a mapping or a list."""
         self.check_node(event)
         top = self.open[-1] if self.open else None
         if top is not None and type(top.value) is dict and top.key is None:
@@ -448,7 +444,7 @@ class _Builder:
             self.emit_item(done)
 
     def begin_document(self, event: Any) -> None:
-        """Begins a document, which may have to be the only one."""
+        """Starts a document; raises `_StopError` for a second one where only one is allowed."""
         if self.each is not None:
             return
         self.documents += 1
@@ -462,7 +458,7 @@ class _Builder:
             )
 
     def end_document(self) -> None:
-        """Gives a document away, where each is read by itself."""
+        """Passes a document to `on_document`, if documents are streamed."""
         if self.each is None or self.part is None:
             return
         self.each(Document(self.part.name, self.first_values(self.root), self.marks))
@@ -470,7 +466,7 @@ class _Builder:
         self.part.begin_object()
 
     def emit_item(self, done: _OpenCollection) -> None:
-        """Gives away an object of a list, which leaves its place empty."""
+        """Passes an object of a list to `on_document` and removes it from the list."""
         items = self.open[-1].value
         if (
             not isinstance(done.value, dict)
@@ -485,15 +481,16 @@ class _Builder:
         )
         items[-1] = None
         self.marks = {path: mark for path, mark in self.marks.items() if len(path) < 2}
-        # Anchors stay, since one object may refer to another, as PyYAML writes lists.
+        # Anchors stay, because one object can refer to another, as PyYAML writes lists.
         self.nodes = sum(count for _, count in self.anchors.values())
         self.part.begin_object()
 
     def first_values(self, value: Json) -> Json:
-        """A value with the first of each key."""
+        """A value with the first value of each key."""
         return _choose_values(value, set(), {}, {}, (), ()) if self.traps else value
 
     def check_node(self, event: Any, count: int = 1) -> None:
+        """Raises `_StopError` for too many nodes, an anchor that is not allowed, or a tag."""
         self.nodes += count
         path = self.next_path()
         if self.nodes > MAX_NODES:
@@ -521,7 +518,7 @@ class _Builder:
             )
 
     def next_path(self) -> tuple[str | int, ...]:
-        """The path of the value that comes next."""
+        """The path of the next value."""
         if not self.open:
             return ()
         top = self.open[-1]
@@ -578,7 +575,7 @@ class _Builder:
                 )
 
     def add_value(self, value: Json, event: Any) -> tuple[str | int, ...]:
-        """Puts a value where it belongs and gives its path."""
+        """Adds a value to its collection and returns its path."""
         path = self.next_path()
         if not self.open:
             self.root = value
@@ -653,7 +650,7 @@ class _Builder:
     def note_ambiguity(
         self, event: Any, path: tuple[str | int, ...], what: str, fix: str = "", *, code: str
     ) -> None:
-        """Notes what is read in one way here and in another elsewhere."""
+        """Adds a problem for a key or a value that programs read differently."""
         if len(self.traps) >= MAX_AMBIGUOUS:
             return
         position = (event.start_mark.line + 1, event.start_mark.column + 1)

@@ -1,5 +1,5 @@
-"""What a text in YAML means to every reader alike, and which may not stand there; sizes of what was
-read.
+"""The meaning of YAML scalars on which all readers agree, characters that are not allowed, and
+sizes of values.
 """
 
 import re
@@ -13,8 +13,8 @@ NULL_WORDS = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+\Z")
-# Everything that YAML 1.1 or 1.2 takes for a number, a date, a boolean, a merge or a default key.
-# PyYAML, sigs.k8s.io/yaml and ruamel.yaml disagree about these, so none of them may stand unquoted.
+# Every text that YAML 1.1 or 1.2 reads as a number, a date, a boolean, a merge or a default key.
+# PyYAML, sigs.k8s.io/yaml and ruamel.yaml disagree about these, so all of them need quotes.
 _AMBIGUOUS = re.compile(
     r"""(?: [-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?
           | [-+]_[0-9_]* | [-+]?\.[0-9_]+(?:[eE][-+]?[0-9]+)?
@@ -27,8 +27,8 @@ _AMBIGUOUS = re.compile(
         )\Z""",
     re.VERBOSE,
 )
-# What kubectl refuses to read back, even escaped; and beyond ASCII, where ranges are slow to
-# compile.
+# Characters that kubectl rejects, even escaped. Those outside ASCII have a pattern of their own,
+# because ranges there are slow to compile.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -39,14 +39,16 @@ def _wide_control() -> re.Pattern[str]:
 
 @lru_cache(maxsize=1)
 def invisible_pattern() -> re.Pattern[str]:
-    """Characters that make a text look other than it is read (Unicode's bidirectional controls,
-    zero-width and other format characters).
+    """A pattern of characters that disguise a text: Unicode's bidirectional controls, zero-width
+    and other format characters.
     """
     return re.compile(f"[{FORMAT_CHARACTERS}]")
 
 
 def find_invalid_character(text: str) -> re.Match[str] | None:
-    """The first character of a value that not every reader takes or shows."""
+    """The first character of a value that some readers reject or do not show; None if there is
+    none.
+    """
     return (
         _CONTROL.search(text)
         if text.isascii()
@@ -55,7 +57,7 @@ def find_invalid_character(text: str) -> re.Match[str] | None:
 
 
 def plain_value(text: str) -> Json:
-    """An unquoted scalar's value, if YAML 1.1 and 1.2 agree on it; a `ValueError` that says so if
+    """The value of an unquoted scalar on which YAML 1.1 and 1.2 agree; raises a `ValueError` if
     they do not.
     """
     if text in NULL_WORDS:
@@ -76,21 +78,21 @@ def plain_value(text: str) -> Json:
 
 
 def count_nodes(value: Json) -> int:
-    """How many nodes of YAML a value has."""
+    """The number of YAML nodes of a value."""
     if isinstance(value, dict):
         return 1 + sum(1 + count_nodes(v) for v in value.values())
     return 1 + sum(map(count_nodes, value)) if isinstance(value, list) else 1
 
 
 def nesting_depth(value: Json) -> int:
-    """How many levels deep a value is nested."""
+    """The number of levels of a value."""
     if isinstance(value, dict):
         return 1 + max(map(nesting_depth, value.values()), default=0)
     return 1 + max(map(nesting_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def copy_value(value: Json) -> Json:
-    """The value once more, with no part shared."""
+    """A copy of a value that shares no part with it."""
     if isinstance(value, dict):
         return {k: copy_value(v) for k, v in value.items()}
     return [copy_value(v) for v in value] if isinstance(value, list) else value

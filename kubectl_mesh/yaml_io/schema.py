@@ -1,4 +1,4 @@
-"""The ways in which a `Document` differs from a JSON Schema, in the words of people."""
+"""The differences between a `Document` and a JSON Schema, as problems."""
 
 import re
 from collections import Counter
@@ -12,9 +12,9 @@ from kubectl_mesh.yaml_io.fits import fits, matches
 
 Path = tuple[str | int, ...]
 MAX_UNKNOWN_FIELDS = 40
-"""The unknown fields of which one may be a missing field, misspelt."""
+"""The number of unknown fields that are compared with a missing one, which may be misspelt."""
 MAX_LISTED_FIELDS = 20
-"""A list of more fields than this helps nobody."""
+"""A longer list of known fields is not shown."""
 
 
 _TYPES = {
@@ -29,9 +29,9 @@ _TYPES = {
 
 
 def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[Problem]:
-    """Every way in which a document differs from a JSON Schema, in the words of people.
+    """Every difference between a document and a JSON Schema.
 
-    The schema's own keyword `x-must` says in words what its patterns and limits mean.
+    The schema's own keyword `x-must` has the words for its patterns and limits.
     """
     if fits(document.value, schema):
         return
@@ -50,11 +50,11 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
 
 
 _COMMAND = re.compile(r"(?<=`)kubectl mesh ([^`]*)(?=`)")
-"""How a schema states a command of this program in `x-must`."""
+"""A command of kubectl mesh in `x-must`."""
 
 
 class _Mismatch:
-    """A way in which a document differs from its schema."""
+    """A difference between a document and its schema."""
 
     def __init__(self, document: Document, error: Any, hints: Suggestions) -> None:
         self.document, self.error, self.hints = document, error, hints
@@ -69,7 +69,7 @@ class _Mismatch:
         self.where = document.field_place(*self.path)
 
     def mismatch_problems(self) -> Iterator[Problem]:
-        """The problems, in the words of people."""
+        """The problems of the difference."""
         own = _KEYWORD_PROBLEMS.get(self.kind)
         if own is not None:
             yield from own(self)
@@ -99,7 +99,7 @@ class _Mismatch:
             yield Problem(self.where, what, code="value-not-allowed")
 
     def unknown_fields(self) -> Iterator[Problem]:
-        """Fields that the schema does not have."""
+        """Problems for fields that the schema does not have."""
         known = self.error.schema.get("properties", {})
         for key in self.value:
             if key not in known:
@@ -116,9 +116,7 @@ class _Mismatch:
                 )
 
     def missing_fields(self) -> Iterator[Problem]:
-        """Fields that are required. Where one is merely misspelt, the unknown field tells what was
-        meant.
-        """
+        """Problems for missing fields. A misspelt field is reported only as unknown."""
         unknown = sorted(set(self.value) - set(self.error.schema.get("properties", {})))
         for key in self.limit:
             if key not in self.value and not any(
@@ -128,7 +126,7 @@ class _Mismatch:
                 yield Problem(self.where, what, code="field-missing")
 
     def wrong_type(self) -> Iterator[Problem]:
-        """A value of another type."""
+        """A problem for a value of another type."""
         types = [self.limit] if isinstance(self.limit, str) else self.limit
         value, fix = self.value, ""
         if "string" in types and isinstance(value, int | float | bool):
@@ -145,21 +143,21 @@ class _Mismatch:
         yield Problem(self.where, what, fix, code="type-differs")
 
     def unknown_word(self) -> Iterator[Problem]:
-        """A value that is none of those that are allowed."""
+        """A problem for a value that is not one of the allowed ones."""
         hint = self.hints.did_you_mean(str(self.value), lambda: map(str, self.limit))
         choices = ", ".join(map(str, self.limit))
         what = f"{value_text(self.value)} is none of {choices}{hint}"
         yield Problem(self.where, what, code="value-unknown")
 
     def repeated_items(self) -> Iterator[Problem]:
-        """Items of a list that stand there twice."""
+        """A problem for items that a list has twice."""
         counted = Counter(map(str, self.value))
         twice = sorted(text for text, number in counted.items() if number > 1)
         what = f"names {', '.join(map(value_text, twice))} twice"
         yield Problem(self.where, what, code="item-twice")
 
     def out_of_bounds(self) -> Iterator[Problem]:
-        """A number that is too small or too large."""
+        """A problem for a number that is too small or too large."""
         least, most = self.error.schema.get("minimum"), self.error.schema.get("maximum")
         bounds = (
             f"at least {least}"
@@ -180,12 +178,12 @@ _KEYWORD_PROBLEMS: Mapping[str, Callable[[_Mismatch], Iterator[Problem]]] = {
     "minimum": _Mismatch.out_of_bounds,
     "maximum": _Mismatch.out_of_bounds,
 }
-"""The keywords of JSON Schema that have words of their own."""
+"""The keywords of JSON Schema with problems of their own."""
 
 
 def _nearest(error: Any) -> Any:
-    """The error of the alternative that the value comes nearest to; one of all their types where
-    each wants another type.
+    """The error of the nearest alternative; if all alternatives only differ in type, one error with
+    all types.
     """
     from jsonschema.exceptions import by_relevance
 
@@ -210,7 +208,7 @@ _COUNTED = {
 
 
 def _limit_text(kind: str | None, limit: Any, value: object) -> str:
-    """What a keyword of JSON Schema asks for that has no words of its own in the schema."""
+    """The fact for a keyword without `x-must` and without problems of its own."""
     if kind in _COUNTED:
         if kind.startswith("min") and limit == 1:
             return "must not be empty"

@@ -1,9 +1,8 @@
-"""A template and its values become the text of one YAML document, read back before it leaves.
+"""Renders a template and its values as the text of one YAML document, which is read back.
 
-A template holds layout, the filter `yaml` holds quoting. What a document ought to be is known
-without writing it twice: the template is rendered once with harmless markers for the values and
-read; the values put in place of the markers are what was meant. So no value can change the
-structure of a document, whatever it holds.
+A template has the layout, and its filter `yaml` the quoting. The expected value needs no second
+description: the template is rendered once with harmless markers for the values and read; the
+markers are then replaced by the values. So no value can change the structure of a document.
 """
 
 import json
@@ -22,7 +21,9 @@ _MARKER = re.compile(r"kubectlMesh[0-9]+m")
 
 @cache
 def _templates(read: Callable[[str], str]) -> Callable[[str], Any]:
-    """What gives a template by its name, compiled once in a process."""
+    """A function that returns a compiled template by its name; templates are compiled once in a
+    process.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(read),
         undefined=jinja2.StrictUndefined,
@@ -33,7 +34,7 @@ def _templates(read: Callable[[str], str]) -> Callable[[str], Any]:
 
 
 class Manifests:
-    """Renders the templates; equal values give the same text without rendering twice."""
+    """Renders the templates; equal values are rendered once."""
 
     def __init__(self, read: Callable[[str], str]) -> None:
         self._template = _templates(read)
@@ -41,20 +42,20 @@ class Manifests:
         self._texts: dict[tuple[object, ...], str] = {}
 
     def render(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
-        """The text of a document; a value is a string, a tuple of strings, or None for what is left
-        out.
-        """
+        """The text of a document. A value is a string, a tuple of strings, or None to omit it."""
         key = (template, *values.items())
         if key not in self._texts:
             self._texts[key] = self._render(template, values)
         return self._texts[key]
 
     def render_once(self, template: str, /, **values: "str | tuple[str, ...] | None") -> str:
-        """As `render`, for values that do not come again."""
+        """The same as `render`, without a cache, for values that do not repeat."""
         return self._render(template, values)
 
     def document_text(self, value: object) -> str:
-        """As `document`, for one that comes again in other clusters."""
+        """The same as `manifest.document_text`, cached for a value that repeats in other
+        clusters.
+        """
         key = ("document", json.dumps(value))
         if key not in self._texts:
             self._texts[key] = document_text(value)

@@ -1,9 +1,8 @@
-"""YAML as we write it: every scalar so that PyYAML, ruamel.yaml (YAML 1.2), kubectl and Flux read
-the same value.
+"""Writes YAML in which PyYAML, ruamel.yaml (YAML 1.2), kubectl and Flux read every scalar alike.
 
-PyYAML's own dumper leaves `y`, `1e3` and `0o7` plain, which kubectl takes for something else; so
-the rule is our own: plain only where no reader can take a text for anything but itself, a block
-literal for clean texts of several lines, else quotes.
+PyYAML's own dumper leaves `y`, `1e3` and `0o7` unquoted, which kubectl reads as other values. So a
+scalar is plain only where all readers agree, a block literal for clean texts of several lines, and
+otherwise quoted.
 """
 
 import json
@@ -20,8 +19,8 @@ _SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\
 
 @lru_cache(maxsize=1)
 def _escape_pattern() -> re.Pattern[str]:
-    # What is escaped outside ASCII: a set of its own, since Python's idea of printable changes with
-    # its version. Slow to compile.
+    # Characters outside ASCII to escape. The set is fixed, because Python's printable characters
+    # change with its version. Slow to compile.
     return re.compile(
         '[\x00-\x1f"\\\\\x7f-\xa0\xad\u0600-\u0605\u061c\u2000-\u206f\u3000\ufdd0-\ufdef\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]'
     )
@@ -37,7 +36,7 @@ def _escape(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=16384)
 def string_text(value: str) -> str:
-    """One line that every reader takes for exactly this string."""
+    """One line that every reader reads as exactly this string."""
     if (
         len(value) < 1024
         and _PLAIN.match(value)
@@ -58,13 +57,13 @@ def scalar_text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         number = json.dumps(value, allow_nan=False)
-        # YAML 1.1 takes a number for a text where it has an exponent but no point.
+        # YAML 1.1 reads a number with an exponent but no point as a text.
         return number.replace("e", ".0e") if "e" in number and "." not in number else number
     raise TypeError(f"no YAML for a {type(value).__name__}")
 
 
 class Block:
-    """A value that many documents share: written once, and read back once, where it is made."""
+    """A value that many documents share; it is written and read back once, at its creation."""
 
     __slots__ = ("text", "value")
 
@@ -77,9 +76,9 @@ class Block:
 
 
 def dump_yaml(value: object) -> str:
-    """A document in block style, keys in the order of the mapping, indented by two spaces."""
+    """A document in block style: keys in the order of the mapping, indented by two spaces."""
     whole = _node_text(value) + "\n"
-    # Only the empty lines of a literal can be made of spaces.
+    # Only empty lines of a literal consist of spaces.
     return _BLANK.sub("", whole) if " \n" in whole else whole
 
 
@@ -87,7 +86,7 @@ _BLANK = re.compile(r"(?m)^ +$")
 
 
 def expand_blocks(value: object) -> object:
-    """The value with every `Block` replaced by what it stands for."""
+    """The value with every `Block` replaced by its value."""
     if isinstance(value, Block):
         return expand_blocks(value.value)
     if isinstance(value, dict):
@@ -96,7 +95,7 @@ def expand_blocks(value: object) -> object:
 
 
 def _node_text(value: object) -> str:
-    """A value at no indentation, without a newline at the end."""
+    """The text of a value without indentation, and without a newline at the end."""
     if isinstance(value, Block):
         return value.text
     if isinstance(value, dict):
@@ -119,8 +118,8 @@ def _entry_text(key: str, item: object) -> str:
 
 
 def _literal_text(value: str) -> str:
-    # A literal takes printable ASCII; its first line sets the indentation, and no reader agrees
-    # with another on trailing spaces.
+    # A literal can contain printable ASCII. Its first line sets the indentation, and readers
+    # disagree about trailing spaces.
     lines = value.removesuffix("\n").split("\n")
     clean = all(line.isascii() and line.isprintable() and line[-1:] != " " for line in lines)
     if not clean or lines[0][:1] in ("", " ") or not lines[-1]:
