@@ -226,7 +226,7 @@ def _append_fields(source: str, path: tuple[str | int, ...], fields: Mapping[str
     if isinstance(node, yaml.MappingNode) and node.value:
         indent, at = node.value[0][0].start_mark.column, _last_line(source, node) + 1
     else:
-        # An empty value: `contexts:`, `contexts: {}` or `contexts: null`, with or without a comment.
+        # An empty value: `contexts:`, `contexts: {}` or `contexts: null`, perhaps with a comment.
         line = lines[key.start_mark.line]
         rest = line[node.end_mark.column :] if node.end_mark.line == key.start_mark.line else "\n"
         ending = "\r\n" if line.endswith("\r\n") else "\n"

@@ -1300,7 +1300,7 @@ def test_the_lock_is_held_by_another(tmp_path: Path, start: Start, first: Case) 
     """A run that finds the lock held changes nothing, names the process that holds it, and goes ahead once that one was killed."""
     directory = tmp_path / "w"
     shutil.copytree(first.before, directory, symlinks=True)
-    hold = "from kubectl_mesh.fs.locking import locked\nwith locked('.'):\n print('held', flush=True)\n input()"
+    hold = "from kubectl_mesh.fs.locking import hold_lock\nwith hold_lock('.'):\n print('held', flush=True)\n input()"
     with subprocess.Popen(
         [*PYTHON, hold],
         cwd=directory,

@@ -500,10 +500,8 @@ def test_hostile_documents_are_refused(name: str) -> None:
 
 def test_depth_without_end_does_not_end_the_interpreter() -> None:
     """What crashes libyaml's composer is refused by a process that lives on."""
-    program = (
-        "from kubectl_mesh.yaml_io.read import load\nfrom kubectl_mesh.errors import MeshError\n"
-    )
-    program += "for t in (b'[' * 2_000_000, b'{a: ' * 500_000, b'- ' * 500_000, b'? ' * 500_000):\n  try: load('x', t)\n  except MeshError: print('refused')\n"
+    program = "from kubectl_mesh.yaml_io.read import load_document\nfrom kubectl_mesh.errors import MeshError\n"
+    program += "for t in (b'[' * 2_000_000, b'{a: ' * 500_000, b'- ' * 500_000, b'? ' * 500_000):\n  try: load_document('x', t)\n  except MeshError: print('refused')\n"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
     )
