@@ -368,7 +368,7 @@ def planned(clusters: tuple[tuple[str, str], ...]) -> Plan:
 @lru_cache(maxsize=1024)
 def several(clusters: tuple[tuple[str, str], ...], rotating: bool) -> Mapping[str, bool]:
     """For which clusters the values ask for several roots."""
-    plan = replace(planned(clusters), rotating=rotating)
+    plan = replace(planned(clusters), is_rotating_root=rotating)
     made = values.Values(plan)
     return {
         name: made.of(member, {}).get("pilot", {}).get("env", {}).get(values.MULTIROOT) == "true"

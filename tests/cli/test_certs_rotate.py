@@ -942,7 +942,7 @@ def test_the_values_of_a_rotation(release: dict[str, Any], asked: bool) -> None:
     plan = make_plan(topology, KINDS["Istio"].traits(topology), KnownClusters({}, {}))
     env, proxies = {values.MULTIROOT: "true"}, {"proxyMetadata": {values.XDS_AGENT: "true"}}
     for rotating in (False, True):
-        made = values.Values(replace(plan, rotating=rotating))
+        made = values.Values(replace(plan, is_rotating_root=rotating))
         found = {name: made.of(member, {}) for name, member in plan.members.items()}
         assert (found["a"].get("pilot") == {"env": env}) == (rotating and asked)
         assert (found["a"].get("meshConfig") == {"defaultConfig": proxies}) == (rotating and asked)

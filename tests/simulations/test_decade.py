@@ -84,7 +84,9 @@ def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         return replace(
             change,
-            put={p: bundle if p.endswith("root-cert.pem") else b for p, b in change.write.items()},
+            write={
+                p: bundle if p.endswith("root-cert.pem") else b for p, b in change.write.items()
+            },
         )
 
     monkeypatch.setattr(steps, "begin", broken)
@@ -103,7 +105,7 @@ def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         signs = steps.advance(state, wanted, replace(have, files=kept), now, local=True)
         put = {p: b for p, b in change.write.items() if p not in signs.rename} | dict(signs.write)
         put[signs.rename.pop("next-root-key.pem")] = kept["next-root-key.pem"]  # type: ignore[attr-defined]
-        return replace(signs, put=put)
+        return replace(signs, write=put)
 
     monkeypatch.setattr(steps, "begin", at_once)
     monkeypatch.setattr(decade.trusting, "find_cuts", lambda before, after: ())
@@ -159,7 +161,9 @@ def test_a_token_that_goes_too_early_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_skipped_step_of_a_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did the peers move in the very render that takes the first token away; the render refuses, so that is broken too."""
     monkeypatch.setattr(
-        decade.token_rotation, "advance_rotation", lambda cluster: {"generation": cluster.beside}
+        decade.token_rotation,
+        "advance_rotation",
+        lambda cluster: {"generation": cluster.second_generation},
     )
     monkeypatch.setattr(decade.token_rotation, "skipped_step_problems", lambda plan, changes: [])
     assert "with a token that is void" in cut_within(6)
