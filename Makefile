@@ -83,7 +83,7 @@ demo: setup-demo
 MEMORY = $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 4194304 2>/dev/null && awk '$$2 == "/dev/shm" && $$4 !~ /noexec/ {print $$2; exit}' /proc/mounts)
 
 # The tests of `make check`: unit tests, the rules of the code, the golden files; none needs Go, npm, a browser or a cluster's tools.
-QUICK := unit $(addsuffix .py,$(addprefix test_,golden invalid limits package) $(addprefix cli/test_,certs_requests check kept own) \
+QUICK := unit $(addsuffix .py,$(addprefix test_,golden invalid limits mirror names package) $(addprefix cli/test_,certs_requests check kept own) \
   $(addprefix docs/test_,architecture seed))
 # Unit tests that run other programs or take minutes.
 LONG := $(addsuffix .py,fs/test_programs istio/test_retired_registries render/test_properties safety/test_refusal stores/test_stores \

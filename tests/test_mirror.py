@@ -52,6 +52,7 @@ def read_table() -> Iterator[tuple[str, str, str]]:
 TABLE = list(read_table())
 
 
+@cache
 def imported_names(path: Path) -> set[str]:
     """The modules of the package that a file imports, anywhere in it."""
     found = set()
@@ -83,6 +84,7 @@ def reached_modules(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
 def named_verbs(path: Path) -> set[str]:
     """The modules of the verbs whose words a test file has among its texts."""
     tree = ast.parse(path.read_text())
