@@ -165,13 +165,13 @@ The ranges are fixed here, because Python's change with its version.
 
 
 @lru_cache(maxsize=1)
-def _unseen() -> re.Pattern[str]:
+def _invisible_pattern() -> re.Pattern[str]:
     # Controls and invisible characters move a terminal's cursor or disguise a text. Ranges outside
     # ASCII are slow to compile and seldom needed.
     return re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT_CHARACTERS}\ud800-\udfff]")
 
 
-def _code(match: re.Match[str]) -> str:
+def _escape_text(match: re.Match[str]) -> str:
     code = ord(match[0])
     return (
         f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
@@ -184,17 +184,19 @@ def escape_for_terminal(text: str) -> str:
     """
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
-    return _unseen().sub(_code, text)
+    return _invisible_pattern().sub(_escape_text, text)
 
 
 def escape_for_json(text: str) -> str:
     """The same JSON, with controls and invisible characters as JSON escapes."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
-    return _unseen().sub(lambda m: "".join(f"\\u{unit:04x}" for unit in _units(m[0])), text)
+    return _invisible_pattern().sub(
+        lambda m: "".join(f"\\u{unit:04x}" for unit in _utf16_units(m[0])), text
+    )
 
 
-def _units(char: str) -> tuple[int, ...]:
+def _utf16_units(char: str) -> tuple[int, ...]:
     """The UTF-16 code units of a character, as JSON writes them."""
     code = ord(char)
     return (code,) if code < 65536 else (0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF))
@@ -238,11 +240,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if same is None and len(known) > _MANY:
         # difflib takes 50 µs a pair, so of many words only those are compared that share half of
         # the pairs of letters.
-        mine = _pairs(word)
+        mine = _letter_pairs(word)
         known = [
             k
             for k in known
-            if abs(len(k) - len(word)) < 4 and 2 * len(mine & _pairs(k)) >= len(mine)
+            if abs(len(k) - len(word)) < 4 and 2 * len(mine & _letter_pairs(k)) >= len(mine)
         ][:_MANY]
     close = [same] if same is not None else difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" (did you mean {json.dumps(close[0], ensure_ascii=False)}?)" if close else ""
@@ -270,7 +272,7 @@ class Suggestions:
 
 
 @lru_cache(maxsize=8192)
-def _pairs(word: str) -> frozenset[str]:
+def _letter_pairs(word: str) -> frozenset[str]:
     return frozenset(word[i : i + 2] for i in range(len(word) - 1))
 
 

@@ -51,7 +51,7 @@ def parse_contexts(document: Document) -> dict[str, KubeconfigContext]:
             ]
         )
     clusters = index_entries(document.value, "clusters")
-    found = {}
+    entries = {}
     for index, item in enumerate(document.value.get("contexts") or ()):
         if isinstance(item, dict) and isinstance(item.get("name"), str):
             context = item.get("context")
@@ -59,7 +59,7 @@ def parse_contexts(document: Document) -> dict[str, KubeconfigContext]:
             place = document.field_place("contexts", index)
             if isinstance(cluster_name, str) and cluster_name in clusters:
                 number, cluster = clusters[cluster_name]
-                found[item["name"]] = _parse_entry(
+                entries[item["name"]] = _parse_entry(
                     document.field_place("clusters", number), cluster
                 )
             else:
@@ -71,8 +71,8 @@ def parse_contexts(document: Document) -> dict[str, KubeconfigContext]:
                         " have"
                     )
                 )
-                found[item["name"]] = KubeconfigContext(place, fault=fault)
-    return found
+                entries[item["name"]] = KubeconfigContext(place, fault=fault)
+    return entries
 
 
 def _parse_entry(place: Place, cluster: Any) -> KubeconfigContext:
@@ -196,15 +196,15 @@ def find_servers(
         return Servers(problems=error.problems)
     source = kubeconfig.name if kubeconfig is not None else ""
     search = _Search(topology, source, entries, files)
-    found: dict[str, Server] = {}
+    servers: dict[str, Server] = {}
     faults: dict[str, tuple[Problem, ...]] = {}
     for cluster in topology.clusters:
         server = search.find_server(cluster)
         if isinstance(server, Server):
-            found[cluster.name] = server
+            servers[cluster.name] = server
         elif server is not None:
             faults[cluster.name] = (server,)
-    return Servers(found, faults)
+    return Servers(servers, faults)
 
 
 class _Search:

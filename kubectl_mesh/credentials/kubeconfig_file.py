@@ -45,11 +45,11 @@ def index_entries(config: Json, section: str) -> dict[str, tuple[int, Any]]:
     """The entries of `clusters`, `contexts` or `users` by name: their index and their value. Of two
     with the same name the last one counts, as in kubectl.
     """
-    found = {}
+    entries = {}
     for index, item in enumerate(items_at(config, section)):
         if (name := text_at(item, "name")) is not None:
-            found[name] = index, item.get(section[:-1])
-    return found
+            entries[name] = index, item.get(section[:-1])
+    return entries
 
 
 def login_kind(user: Mapping[str, Any]) -> str:
@@ -94,9 +94,9 @@ def find_access(config: Json, context: str | None, *, lenient: bool = False) -> 
 def _find_entry(
     config: Json, section: str, name: str | None, *, lenient: bool
 ) -> Mapping[str, Any] | None:
-    found = index_entries(config, section).get(name) if name is not None else None
-    if found is not None:
-        inner = found[1]
+    entry = index_entries(config, section).get(name) if name is not None else None
+    if entry is not None:
+        inner = entry[1]
     else:
         first = items_at(config, section)[:1] if lenient else ()
         inner = value_at(first[0], section[:-1]) if first else None

@@ -276,7 +276,7 @@ def parse_claims(token: str) -> Claims | None:
         audience, expires = value.get("aud", ()), value.get("exp")
         listed = (audience,) if isinstance(audience, str) else tuple(str(a) for a in audience)
         issued, secret = value.get("iat"), value.get("kubernetes.io/serviceaccount/secret.name")
-        when, made = (
+        expires_at, issued_at = (
             None if number is None else datetime.fromtimestamp(float(number), UTC)
             for number in (expires, issued)
         )
@@ -284,8 +284,8 @@ def parse_claims(token: str) -> Claims | None:
         return Claims(
             subject,
             listed,
-            when,
-            made,
+            expires_at,
+            issued_at,
             secret if isinstance(secret, str) else None,
             subject or _kubernetes_account(value),
         )

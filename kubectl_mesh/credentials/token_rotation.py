@@ -93,12 +93,12 @@ def verification_commands(
     `digests` are the SHA-256 of the base64 in each remote secret, by holder; unknown ones are
     missing.
     """
-    found = []
+    commands = []
     for holder in remote_secret_holders(plan, name):
         cluster = plan.members[holder].cluster
         arrival = find_arrival(cluster, f"istio-remote-secret-{name}")
         if arrival is not None:
-            found.append(arrival)
+            commands.append(arrival)
         else:
             value = f'go-template={{{{index .data "{name}"}}}}'
             get = cluster_command(
@@ -111,8 +111,8 @@ def verification_commands(
                 "-o",
                 value,
             )
-            found.append((f"{get} | sha256sum", digests.get(holder, "")))
-    return found
+            commands.append((f"{get} | sha256sum", digests.get(holder, "")))
+    return commands
 
 
 def is_token_path(path: str) -> bool:
@@ -143,7 +143,7 @@ def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[P
                 moving.setdefault(name, []).append(change.name)
             elif file.action == "update" and _PUSH.fullmatch(file.path):
                 moving.setdefault(change.name, []).append(change.name)
-    found = []
+    problems = []
     for name, secrets in removed_secrets(plan, changes).items():
         if name in moving:
             cluster = plan.members[name].cluster
@@ -155,17 +155,17 @@ def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[P
                 "go one step at a time: put back what tokens said, and run"
                 f" `{mesh_command(f'tokens rotate {name} advance')}`"
             )
-            found.append(
+            problems.append(
                 Problem(cluster.place, what, fix, "token-order", code="token-removed-too-early")
             )
-    return found
+    return problems
 
 
 def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:
     """The Secrets of token generations that are removed from the tree, by cluster, where peers
     still log in with a token.
     """
-    found: dict[str, list[str]] = {}
+    secrets: dict[str, list[str]] = {}
     for change in changes:
         member = plan.members.get(change.name)
         if (
@@ -185,10 +185,10 @@ def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, li
                 and peer in known
                 and int(match[2] or 1) not in member.cluster.token_generations
             ):
-                found.setdefault(change.name, []).append(
+                secrets.setdefault(change.name, []).append(
                     reader_secret(member.cluster, peer, int(match[2] or 1))
                 )
-    return found
+    return secrets
 
 
 def delete_secret_commands(plan: Plan, changes: Sequence[FolderChange]) -> list[str]:

@@ -292,15 +292,15 @@ def _link_or_copy(old: int, path: str, new: int, target: str) -> None:
         if stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(path, dir_fd=old), target, dir_fd=new)
             return
-        found = read_regular_file(path, old)
-        if found is None:
+        content = read_regular_file(path, old)
+        if content is None:
             raise refuse(
                 path,
                 "is no regular file, and this file system has no hard links to carry it over",
                 "move it away",
                 code="not-a-regular-file",
             ) from None
-        write_file(target, found[0], found[1], new, sync=True)
+        write_file(target, content[0], content[1], new, sync=True)
 
 
 def _read_inventory(top: int) -> Mapping[str, int]:
@@ -309,11 +309,11 @@ def _read_inventory(top: int) -> Mapping[str, int]:
     if certs is None:
         return {}
     try:
-        found = read_regular_file(_INVENTORY, certs)
+        content = read_regular_file(_INVENTORY, certs)
     finally:
         os.close(certs)
     try:
-        return dict(json.loads(found[0])) if found is not None else {}
+        return dict(json.loads(content[0])) if content is not None else {}
     except (ValueError, TypeError, RecursionError):
         return {}
 

@@ -91,10 +91,10 @@ def _acquire_lock(directory: str, path: str) -> int:
                 code="locked-by-other-run",
             ) from None
         with contextlib.suppress(FileNotFoundError):
-            there = os.stat(path, follow_symlinks=False)
-            own = os.fstat(descriptor)
-            body = os.pread(descriptor, 32, 0) if stat.S_ISREG(own.st_mode) else b"?"
-            if own.st_nlink > 1 or body.strip(b"0123456789\n"):
+            current = os.stat(path, follow_symlinks=False)
+            opened = os.fstat(descriptor)
+            body = os.pread(descriptor, 32, 0) if stat.S_ISREG(opened.st_mode) else b"?"
+            if opened.st_nlink > 1 or body.strip(b"0123456789\n"):
                 os.close(descriptor)
                 raise refuse(
                     path,
@@ -102,6 +102,6 @@ def _acquire_lock(directory: str, path: str) -> int:
                     "move it away",
                     code="lock-file-foreign",
                 )
-            if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
+            if (current.st_dev, current.st_ino) == (opened.st_dev, opened.st_ino):
                 return descriptor
         os.close(descriptor)

@@ -78,7 +78,7 @@ def read_file(path: str, kind: str = "document", *, pipe: bool = False) -> bytes
 
     With `pipe` a file named on the command line can be a pipe, as in a shell's `<(…)`.
     """
-    found = _read_opened(
+    content = _read_opened(
         lambda: os.open(
             path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK)
         ),
@@ -86,15 +86,15 @@ def read_file(path: str, kind: str = "document", *, pipe: bool = False) -> bytes
         kind,
         pipe=pipe,
     )
-    return None if found is None else found[0]
+    return None if content is None else content[0]
 
 
 def read_inside(directory: str, name: str, kind: str) -> bytes | None:
     """The bytes of a file of the working directory, None if it does not exist. Links are followed
     while they stay inside.
     """
-    found = read_with_mode(directory, name, kind)
-    return None if found is None else found[0]
+    content = read_with_mode(directory, name, kind)
+    return None if content is None else content[0]
 
 
 def read_with_mode(directory: str, name: str, kind: str) -> tuple[bytes, int] | None:

@@ -47,24 +47,24 @@ def find_retired(text: str) -> Iterator[RetiredReference]:
     """The references to retired chart repositories and image registries in a text. A mirror with
     such a name in its path is not one.
     """
-    for found in _REFERENCE.finditer(text):
-        scheme, host, path, tag = found[1] or "", found[2].lower(), found[3], found[4]
+    for match in _REFERENCE.finditer(text):
+        scheme, host, path, tag = match[1] or "", match[2].lower(), match[3], match[4]
         if host == _CHART_DATA["gone"][0]:
-            yield RetiredReference("charts", found[0], CHART_REPOSITORY)
+            yield RetiredReference("charts", match[0], CHART_REPOSITORY)
         elif path == "/charts" or path.startswith("/charts/"):
             yield RetiredReference(
                 "charts",
-                found[0],
+                match[0],
                 f"{scheme}{RELEASES['charts']['registry'].removeprefix('oci://')}{path.removeprefix('/charts')}",
             )
         elif host == "gcr.io/istio-release":
-            yield RetiredReference("images", found[0], f"{scheme}{IMAGE_REGISTRY}{path}{tag}")
+            yield RetiredReference("images", match[0], f"{scheme}{IMAGE_REGISTRY}{path}{tag}")
         elif path == "/release" or path.startswith("/release/"):
             yield RetiredReference(
-                "images", found[0], f"{scheme}{IMAGE_REGISTRY}{path.removeprefix('/release')}{tag}"
+                "images", match[0], f"{scheme}{IMAGE_REGISTRY}{path.removeprefix('/release')}{tag}"
             )
         else:
-            yield RetiredReference("images", found[0], None)
+            yield RetiredReference("images", match[0], None)
 
 
 def is_istio_charts(url: str) -> bool:

@@ -72,10 +72,10 @@ def parse_version(text: object) -> str | None:
     """The numeric part of a version in any notation (`v1.30.3`, `1.30.3-distroless`,
     `v1.30-latest`), such as 1.30.3; None if there is none.
     """
-    found = _VERSION.match(str(text))
-    if found is None:
+    match = _VERSION.match(str(text))
+    if match is None:
         return None
-    return f"1.{found[1]}" + (f".{found[2]}" if found[2] is not None else "")
+    return f"1.{match[1]}" + (f".{match[2]}" if match[2] is not None else "")
 
 
 def is_between(version: str | None, first: str, before: str) -> bool:

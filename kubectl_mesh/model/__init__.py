@@ -351,8 +351,8 @@ class Member:
 
     def peer_login(self, peer: str) -> Mapping[str, Json] | None:
         """The login of a peer; None while it is not known, or if the peer has no access."""
-        found = self.logins.get(peer) or self.logins.get("")
-        return found if self.cluster.is_joined and self.server is not None else None
+        login = self.logins.get(peer) or self.logins.get("")
+        return login if self.cluster.is_joined and self.server is not None else None
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -11,15 +11,15 @@ _SCP = re.compile(r"([^\s/:@]+@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+):(?!//)/?([^\
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
-def flux_url(stated: str) -> str | None:
+def flux_url(url: str) -> str | None:
     """The URL in the form that Flux accepts; None if there is none with the same meaning."""
-    if found := _URL.fullmatch(stated):
-        return f"{found[1].lower()}://{found[2]}{found[3]}"
-    if _SCHEME.fullmatch(stated) or not (found := _SCP.fullmatch(stated)):
+    if match := _URL.fullmatch(url):
+        return f"{match[1].lower()}://{match[2]}{match[3]}"
+    if _SCHEME.fullmatch(url) or not (match := _SCP.fullmatch(url)):
         return None
-    return f"ssh://{found[1] or ''}{found[2]}/{found[3]}"
+    return f"ssh://{match[1] or ''}{match[2]}/{match[3]}"
 
 
-def is_argocd_url(stated: str) -> bool:
+def is_argocd_url(url: str) -> bool:
     """Whether Argo CD reads a text as the URL of a repository, not as a folder."""
-    return bool(_SCHEME.fullmatch(stated) or _SCP.fullmatch(stated))
+    return bool(_SCHEME.fullmatch(url) or _SCP.fullmatch(url))

@@ -132,9 +132,9 @@ def _is_text(pem: bytes) -> bool:
 
 def split_certificates(pem: bytes) -> list[tuple[x509.Certificate, bytes]]:
     """The certificates of a file, each with its PEM text as it is in the file."""
-    found = [pem[block.start : block.end] for block in find_blocks(pem)]
+    texts = [pem[block.start : block.end] for block in find_blocks(pem)]
     return [
-        (parse_certificate(text), text if text.endswith(b"\n") else text + b"\n") for text in found
+        (parse_certificate(text), text if text.endswith(b"\n") else text + b"\n") for text in texts
     ]
 
 
@@ -209,8 +209,10 @@ def is_supported_key(public: object) -> bool:
 def is_for_key(certificate: x509.Certificate, key: Key) -> bool:
     """Whether the public key of a certificate belongs to a private key."""
     public: Any = certificate.public_key()
-    own: Any = key.public_key()
-    return type(public) is type(own) and bool(public.public_numbers() == own.public_numbers())
+    expected: Any = key.public_key()
+    return type(public) is type(expected) and bool(
+        public.public_numbers() == expected.public_numbers()
+    )
 
 
 def extension_value(certificate: x509.Certificate, kind: Any) -> Any:
@@ -253,10 +255,10 @@ def describe_certificate(certificate: x509.Certificate) -> Certificate:
 
 def subject_organization(certificate: x509.Certificate) -> str | None:
     """The O= of a certificate's subject; None if it has none."""
-    found = [
+    values = [
         str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     ]
-    return found[0] if found else None
+    return values[0] if values else None
 
 
 def _name_text(name: x509.Name) -> str:

@@ -53,15 +53,15 @@ def find_blocks(pem: bytes) -> list[Block]:
                     starts.append(start)
                     stops.append(after)
         start = after
-    found: list[Block] = []
+    blocks: list[Block] = []
     at = 0
     for label, begin in begins:
         starts, stops = ends.get(label, ([], []))
         if begin < at or (index := bisect_right(starts, begin)) == len(starts):
             continue
         at = stops[index]
-        found.append(Block(label, begin, at))
-    return found
+        blocks.append(Block(label, begin, at))
+    return blocks
 
 
 def text_outside(pem: bytes, blocks: Sequence[Block]) -> bytes:

@@ -10,42 +10,42 @@ from kubectl_mesh.model import Json
 
 def value_at(value: Json, *path: str) -> Any:
     """The value at a path of mappings, None if there is none."""
-    found: Any = value
+    current: Any = value
     for step in path:
-        if not isinstance(found, Mapping):
+        if not isinstance(current, Mapping):
             return None
-        found = found.get(step)
-    return found
+        current = current.get(step)
+    return current
 
 
 def text_at(value: Json, *path: str) -> str | None:
     """The text or the number at a path, as text; None if there is none."""
-    found = value_at(value, *path)
+    field = value_at(value, *path)
     return (
-        found
-        if isinstance(found, str)
-        else str(found)
-        if isinstance(found, int | float) and not isinstance(found, bool)
+        field
+        if isinstance(field, str)
+        else str(field)
+        if isinstance(field, int | float) and not isinstance(field, bool)
         else None
     )
 
 
 def number_at(value: Json, *path: str) -> int | None:
     """The integer at a path; None if there is none."""
-    found = value_at(value, *path)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    field = value_at(value, *path)
+    return field if isinstance(field, int) and not isinstance(field, bool) else None
 
 
 def mapping_at(value: Json, *path: str) -> Mapping[str, Any]:
     """The mapping at a path, empty if there is none."""
-    found = value_at(value, *path)
-    return found if isinstance(found, Mapping) else {}
+    field = value_at(value, *path)
+    return field if isinstance(field, Mapping) else {}
 
 
 def items_at(value: Json, *path: str) -> tuple[Any, ...]:
     """The list at a path, empty if there is none."""
-    found = value_at(value, *path)
-    return tuple(found) if isinstance(found, list) else ()
+    field = value_at(value, *path)
+    return tuple(field) if isinstance(field, list) else ()
 
 
 def texts_at(value: Json, *path: str) -> dict[str, str]:

@@ -61,9 +61,9 @@ def overridden_paths(
 
 def overlapping_fields(base: Json, overlay: object) -> dict[str, object]:
     """The part of an overlay for which the base also has a value."""
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     if not isinstance(base, dict) or not isinstance(overlay, dict):
-        return found
+        return fields
     for key in base.keys() & overlay.keys():
         inner = overlay[key]
         below = (
@@ -72,5 +72,5 @@ def overlapping_fields(base: Json, overlay: object) -> dict[str, object]:
             else inner
         )
         if below != {} or inner == {}:
-            found[key] = below
-    return found
+            fields[key] = below
+    return fields

@@ -110,8 +110,8 @@ def load_documents(name: str, text: bytes, *, lenient: bool = False) -> tuple[Do
 
     `lenient` as in `load_document`; the last document has the problems of all.
     """
-    found = _load(name, text, typed=True, aliases=True, lenient=lenient, several=True)
-    return tuple(d for d in found if d.value is not None) or found[:1]
+    documents = _load(name, text, typed=True, aliases=True, lenient=lenient, several=True)
+    return tuple(d for d in documents if d.value is not None) or documents[:1]
 
 
 def stream_documents(name: str, stream: BinaryIO, on_document: Callable[[Document], None]) -> None:
@@ -214,12 +214,12 @@ def _load(
 
 
 def _refuse_deceptive(name: str, text: str, first: int) -> None:
-    found = None if text.isascii() else invisible_pattern().search(text)
-    if found:
-        line = text.count("\n", 0, found.start()) + first
-        column = found.start() - text.rfind("\n", 0, found.start())
+    match = None if text.isascii() else invisible_pattern().search(text)
+    if match:
+        line = text.count("\n", 0, match.start()) + first
+        column = match.start() - text.rfind("\n", 0, match.start())
         what = (
-            f"holds the invisible character U+{ord(found[0]):04X}, which makes a text look other"
+            f"holds the invisible character U+{ord(match[0]):04X}, which makes a text look other"
             " than it is read"
         )
         raise MeshError(
@@ -303,13 +303,15 @@ def _first_values(name: str, root: Json, marks: Marks, later: list[Path]) -> Doc
     """
     if not later:
         return Document(name, root, marks)
-    found = []
+    documents = []
     for raw in [(), *(path for path in later if path in marks)][: MAX_VARIANTS + 1]:
         positions: Marks = {}
         chosen = {raw[:end] for end in range(len(raw) + 1)}
         value = _choose_values(root, chosen, marks, positions, (), ())
-        found.append(Document(name, value, positions, replaced_path=tuple(map(_original_key, raw))))
-    return replace(found[0], variants=tuple(found[1:]))
+        documents.append(
+            Document(name, value, positions, replaced_path=tuple(map(_original_key, raw)))
+        )
+    return replace(documents[0], variants=tuple(documents[1:]))
 
 
 def _original_key(step: str | int) -> str | int:
@@ -337,13 +339,13 @@ def _choose_values(
     keys: dict[str, list[str]] = {}
     for key in value:
         keys.setdefault(str(_original_key(key)), []).append(key)
-    found: dict[str, Json] = {}
+    chosen_values: dict[str, Json] = {}
     for key, all_ in keys.items():
         read = next((k for k in all_[1:] if (*raw, k) in chosen), all_[0])
-        found[key] = _choose_values(
+        chosen_values[key] = _choose_values(
             value[read], chosen, marks, positions, (*raw, read), (*path, key)
         )
-    return found
+    return chosen_values
 
 
 class _OpenCollection:

@@ -70,9 +70,9 @@ class _Mismatch:
 
     def mismatch_problems(self) -> Iterator[Problem]:
         """The problems of the difference."""
-        own = _KEYWORD_PROBLEMS.get(self.kind)
-        if own is not None:
-            yield from own(self)
+        keyword_problems = _KEYWORD_PROBLEMS.get(self.kind)
+        if keyword_problems is not None:
+            yield from keyword_problems(self)
         elif (
             self.kind in ("pattern", "maxLength", "minLength")
             and "propertyNames" in self.error.absolute_schema_path
