@@ -47,7 +47,7 @@ class KnownClusters:
 
     servers: Mapping[str, Server]
     logins: Mapping[tuple[str, str], Mapping[str, Json]] = field(repr=False)
-    """The users of the kubeconfigs, by cluster and peer (`SHARED`: all peers)."""
+    """The users of the kubeconfigs, by cluster and peer (`SHARED_READER`: all peers)."""
     absent: frozenset[tuple[str, str]] = frozenset()
     """The logins of which only the public part is here."""
     held: Sequence[Pending] = ()

@@ -1,4 +1,4 @@
-"""The steps of a rotation, each as an `Exchange` of `certs/`; when one may be taken is judged in
+"""The steps of a rotation, each as a `CertsChange` of `certs/`; when one may be taken is judged in
 `rotation`.
 """
 

@@ -52,8 +52,8 @@ def listed(where: str, path: str, disk: FolderOnDisk) -> Iterator[Problem]:
 
 
 def compare(place: str, opened: Any, public: Any, text: Any, read: Any) -> Iterator[Problem]:
-    """What differs between an opened manifest and what a render would seal: `public` with `SEALED`
-    for what is secret, `text` all of it, or None.
+    """What differs between an opened manifest and what a render would seal: `public` with
+    `SEALED_PLACEHOLDER` for what is secret, `text` all of it, or None.
 
     `read` reads YAML.
     """

@@ -21,8 +21,8 @@ def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
 
 
 def login_holders(topology: Topology) -> list[tuple[Cluster, str]]:
-    """The logins of a mesh: the cluster that each is for, and the peer that holds it; `SHARED` if
-    all peers share it.
+    """The logins of a mesh: the cluster that each is for, and the peer that holds it;
+    `SHARED_READER` if all peers share it.
     """
     if not topology.reader_per_peer:
         return [(cluster, SHARED_READER) for cluster in topology.clusters if cluster.is_joined]
