@@ -37,6 +37,7 @@ from kubectl_mesh.observed.values import (
     Said,
 )
 from kubectl_mesh.stores import find_store
+from kubectl_mesh.text import path_text
 from kubectl_mesh.tree.lock_file import LockFile
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
@@ -143,21 +144,7 @@ class Reader:
     def _cluster(self, name: str, files: Files, wanted: Collection[str] | None) -> Cluster:
         base, seen = self._directory(name, files, wanted)
         documents = tuple(control_plane(tuple(s for s in seen if "/2-control-plane/" in s[0].file)))
-        space = next(
-            (
-                (o, v)
-                for o, v in seen
-                if o.kind == "Namespace"
-                and not o.file.startswith(f"{name}/{COMPONENT_NAMESPACE_PREFIX}")
-            ),
-            None,
-        )
-        label = (
-            text_at(space[1], "metadata", "labels", NETWORK_LABEL) if space is not None else None
-        )
-        served = (
-            text_at(space[1], "metadata", "annotations", SERVED_BY) if space is not None else None
-        )
+        space = _istio_namespace(name, seen)
         cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS_PATH}"), None)
         resources = [
             r
@@ -176,11 +163,13 @@ class Reader:
             base.remote_secrets,
             names=said(documents, CLUSTER_NAME),
             mesh_ids=mesh_ids,
-            label=_said(space, label, f'metadata.labels."{NETWORK_LABEL}"'),
+            label=_said(space, "metadata", "labels", NETWORK_LABEL),
             networks=said(documents, NETWORK),
-            namespace=_said(space, space[0].name if space is not None else None, "metadata.name"),
+            namespace=Said(space[0].name, space[0].file, "metadata.name")
+            if space is not None
+            else None,
             namespaces=namespaces(documents),
-            served_by=_said(space, served, f'metadata.annotations."{SERVED_BY}"'),
+            served_by=_said(space, "metadata", "annotations", SERVED_BY),
             trust=trust(name, cacerts, base.lock, self._parser, self._certificates),
             control_plane=documents,
             gates=tuple(gates(seen)),
@@ -189,8 +178,18 @@ class Reader:
         )
 
 
-def _said(space: tuple[Object, Json] | None, value: str | None, path: str) -> Said | None:
-    return Said(value, space[0].file, path) if space is not None and value is not None else None
+def _istio_namespace(name: str, seen: Seen) -> tuple[Object, Json] | None:
+    """The Namespace of Istio in a cluster's directory."""
+    components = f"{name}/{COMPONENT_NAMESPACE_PREFIX}"
+    found = ((o, v) for o, v in seen if o.kind == "Namespace" and not o.file.startswith(components))
+    return next(found, None)
+
+
+def _said(space: tuple[Object, Json] | None, *path: str) -> Said | None:
+    """The text at a path of a Namespace."""
+    if space is None or (value := text_at(space[1], *path)) is None:
+        return None
+    return Said(value, space[0].file, path_text(path))
 
 
 def _told(value: Json) -> tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]]:
