@@ -18,7 +18,7 @@ from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.differences import diff
 from kubectl_mesh.differences.impact import holds, number
 from kubectl_mesh.differences.rules import RULES
-from kubectl_mesh.observed.sources import on_disk
+from kubectl_mesh.observed.sources import read_tree
 from kubectl_mesh.reports.diff_markdown import markdown
 from kubectl_mesh.reports.diff_text import text, value
 from kubectl_mesh.safety.steps import Before, rank_clusters
@@ -672,13 +672,13 @@ GOLDEN = sorted(p.parent for p in (TOP / "tests/golden").glob("*/tree"))
 def test_any_two_trees_can_be_told_apart(case_folder: Path) -> None:
     """All targets, stores and deliveries, each against each: no exception, a valid report, no secret; nothing against itself."""
     validator = jsonschema.Draft202012Validator(assets.load_schema("output/diff.schema.json"))
-    before = on_disk(str(case_folder / "tree"))
+    before = read_tree(str(case_folder / "tree"))
     assert not diff(before, before, ("a", "b")).differs
     hidden = secrets(case_folder)
     at = GOLDEN.index(case_folder)
     # Each with five others: all targets, stores and deliveries come before and after one another.
     for other in [GOLDEN[(at + step) % len(GOLDEN)] for step in (1, 3, 7, 12, 19)]:
-        after = on_disk(str(other / "tree"))
+        after = read_tree(str(other / "tree"))
         found = diff(before, after, ("a", "b"))
         same = before == after
         assert found.differs != same or {
@@ -696,7 +696,7 @@ def test_any_two_trees_can_be_told_apart(case_folder: Path) -> None:
 @pytest.mark.parametrize("case_folder", GOLDEN, ids=lambda p: p.name)
 def test_a_tree_that_somebody_broke_is_told_and_not_stumbled_over(case_folder: Path) -> None:
     """Each file in turn emptied, cut, replaced by other YAML, taken away, made no file: a line or a problem, never an exception."""
-    before = on_disk(str(case_folder / "tree"))
+    before = read_tree(str(case_folder / "tree"))
     name = next(n for n in sorted(before) if n and not n.startswith("_"))
     for path, body in before[name].items():
         assert body is not None

@@ -518,7 +518,7 @@ class Decade:
         return CertsFolder(
             self.certs,
             tuple(folders),
-            archive=tuple(sorted(self.archived)),
+            archive_names=tuple(sorted(self.archived)),
             archived_files=self.archive,
         )
 
@@ -717,7 +717,7 @@ class Decade:
     def sign_lists(self, gone: bytes | None = None, *, clear: bool = False) -> None:
         """`certs crl`; with an intermediate that is `gone` it is `certs revoke`."""
         have = self.holdings()
-        root = kept.kept_root(self.certs, self.now, have.intermediates)
+        root = kept.kept_root(self.certs, self.now, have.intermediate_folders)
         own = [
             name
             for name in self.clusters
@@ -753,7 +753,7 @@ class Decade:
             self.render(every=True)
         left = [
             f
-            for f in self.holdings().intermediates
+            for f in self.holdings().intermediate_folders
             if f.partition("-")[2] not in self.clusters
             and self.certs[f"{f}/ca-cert.pem"] not in self.revoked
         ]
@@ -1009,7 +1009,7 @@ class Decade:
         pki = (
             self.issued[1]
             if self.issued is not None and self.issued[0] == there
-            else issue(self.wanted(), have.files, self.now, folders=have.intermediates)
+            else issue(self.wanted(), have.files, self.now, folders=have.intermediate_folders)
         )
         # Where nothing was made, it is the same the next time.
         self.issued = None if pki.new_files else (there, pki)

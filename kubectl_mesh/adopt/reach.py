@@ -11,7 +11,7 @@ from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_context
 from kubectl_mesh.observed.objects import PlacedObject, secret_data
 from kubectl_mesh.observed.remote_dumps import Remote
-from kubectl_mesh.observed.remotes import ACCOUNT, SERVICE_ACCOUNT_TYPE
+from kubectl_mesh.observed.remotes import ACCOUNT_ANNOTATION, SERVICE_ACCOUNT_TYPE
 
 
 def find_login(
@@ -87,7 +87,7 @@ _ASPECTS: dict[str, Any] = {
 def _own_token(cluster: Running, notes: Notes) -> tuple[str, bytes | None] | None:
     """The token of the reader that Kubernetes filled in, and the CA beside it."""
     for found in cluster.objects:
-        account = found.words("annotations").get(ACCOUNT, "")
+        account = found.words("annotations").get(ACCOUNT_ANNOTATION, "")
         if (
             found.kind == "Secret"
             and found.value.get("type") == SERVICE_ACCOUNT_TYPE

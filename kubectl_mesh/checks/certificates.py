@@ -8,7 +8,7 @@ from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.checks.unknown import cacerts_unknown, version_unknown
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.chain import RENEW_FIX
 
 
@@ -168,7 +168,9 @@ class CertsExpiring(Check):
                 problem = Problem(
                     Place(f"certs/{name}"), what, RENEW_FIX, self.id, code="certificate-expiring"
                 )
-                yield from (Finding(ERROR, p) for p in located(context.directory, [problem]))
+                yield from (
+                    Finding(ERROR, p) for p in relocate_problems(context.directory, [problem])
+                )
 
 
 class CertsKeyType(StageCheck):
@@ -270,7 +272,7 @@ class CrlExpiring(Check):
         fix = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
         where = Place("certs/ca-crl.pem")
         problem = Problem(where, what, fix, self.id, code="crl-expiring")
-        yield from (Finding(ERROR, p) for p in located(context.directory, [problem]))
+        yield from (Finding(ERROR, p) for p in relocate_problems(context.directory, [problem]))
 
 
 class CrlRead(StageCheck):

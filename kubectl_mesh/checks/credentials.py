@@ -7,7 +7,7 @@ from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, I
 from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.checks.unknown import tokens_unknown
 from kubectl_mesh.credentials.tokens import token_findings
-from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.places import relocate_problems
 
 _UNAUTHORIZED = "istiod: `Unauthorized`, and no endpoints of the cluster"
 
@@ -21,7 +21,9 @@ def judge_tokens(context: CheckContext) -> tuple[Finding, ...]:
     return tuple(
         Finding(severity, problem)
         for severity, problems in zip((ERROR, WARNING), found, strict=True)
-        for problem in located(context.directory, problems, (p.where.file for p in problems))
+        for problem in relocate_problems(
+            context.directory, problems, (p.where.file for p in problems)
+        )
     )
 
 

@@ -16,10 +16,10 @@ from kubectl_mesh.differences.pair import trimmed, worth_reading
 from kubectl_mesh.differences.rules import RESTARTS
 from kubectl_mesh.differences.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.model import MESH_LOCK
-from kubectl_mesh.observed import Reader
+from kubectl_mesh.observed import TreeReader
 from kubectl_mesh.observed.lazy import open_trees
 from kubectl_mesh.observed.pairs import pair_clusters
-from kubectl_mesh.observed.removal import tool_at
+from kubectl_mesh.observed.removal import find_delivery_tool
 from kubectl_mesh.observed.values import Cluster, RawTree
 from kubectl_mesh.safety import Review, review
 from kubectl_mesh.safety.order import Finding, MeshChange
@@ -112,15 +112,15 @@ def _read_both(
 ) -> Both:
     """The two trees, of which those files are read that differ or say what runs there."""
     wanted = worth_reading(before, after, only)
-    reader = Reader()
+    reader = TreeReader()
     old, new = (
-        reader.read(trimmed(before, after, wanted), wanted),
-        reader.read(trimmed(after, before, wanted), wanted),
+        reader.read_state(trimmed(before, after, wanted), wanted),
+        reader.read_state(trimmed(after, before, wanted), wanted),
     )
     found = pair_clusters(old, new)
-    renamed = {p.before.name: p.name for p in found if p.before is not None and p.renamed}
+    renamed = {p.before.name: p.name for p in found if p.before is not None and p.is_renamed}
     mesh = next((c.lock.says.mesh for c in old.clusters.values() if c.lock is not None), "")
-    return Both(before, after, old, new, found, made, renamed, tool_at(before, mesh))
+    return Both(before, after, old, new, found, made, renamed, find_delivery_tool(before, mesh))
 
 
 def _list_facts(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from kubectl_mesh.delivery import TOOLS
 from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
-from kubectl_mesh.observed.pairs import Pair
-from kubectl_mesh.observed.removal import context_at, namespace_at
+from kubectl_mesh.observed.pairs import ClusterPair
+from kubectl_mesh.observed.removal import cluster_context, cluster_namespace
 from kubectl_mesh.observed.values import Cluster, MeshState, Object, RawTree
 from kubectl_mesh.safety.removals import Thing
 
@@ -23,7 +23,7 @@ class Both:
     raw_after: RawTree = field(repr=False)
     before: MeshState
     after: MeshState
-    pairs: Sequence[Pair]
+    pairs: Sequence[ClusterPair]
     made: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The new name of a cluster by its old one."""
@@ -35,7 +35,7 @@ class Both:
         return self.renamed.get(name, name)
 
 
-def told(pair: Pair) -> set[tuple[str, str]]:
+def told(pair: ClusterPair) -> set[tuple[str, str]]:
     """Values that change because network, name, namespace or mesh do, which is told once and not
     wherever they stand.
     """
@@ -45,8 +45,8 @@ def told(pair: Pair) -> set[tuple[str, str]]:
     changed = {
         (old.name, new.name),
         (old.network, new.network),
-        (context_at(old), context_at(new)),
-        (namespace_at(old), namespace_at(new)),
+        (cluster_context(old), cluster_context(new)),
+        (cluster_namespace(old), cluster_namespace(new)),
         (mesh(old), mesh(new)),
     }
     return {(a, b) for a, b in changed if a is not None and b is not None and a != b}
@@ -59,7 +59,7 @@ def mesh(cluster: Cluster) -> str | None:
 
 def kubectl(cluster: Cluster, *words: str) -> str:
     """A kubectl command for a cluster, quoted for a shell."""
-    return shlex.join(["kubectl", f"--context={context_at(cluster)}", *words])
+    return shlex.join(["kubectl", f"--context={cluster_context(cluster)}", *words])
 
 
 def thing_of(thing: Object) -> Thing:

@@ -12,8 +12,8 @@ from kubectl_mesh.differences.both import (
 )
 from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed.pairs import Pair, list_readers
-from kubectl_mesh.observed.removal import holder_at, installation_at, namespace_at
+from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
+from kubectl_mesh.observed.removal import build_installation, build_secret_holder, cluster_namespace
 from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
 from kubectl_mesh.safety.removals import forget_commands
 from kubectl_mesh.targets.teardown import list_commands, secret_name
@@ -61,10 +61,13 @@ def some(names: tuple[str, ...]) -> str:
 
 
 def _added(both: Both, cluster: Cluster) -> Fact:
-    who, whom = list_readers(both.raw_after, cluster.name), discovered(both.raw_after, cluster.name)
+    who, whom = (
+        list_secret_holders(both.raw_after, cluster.name),
+        discovered(both.raw_after, cluster.name),
+    )
     details = [
         Detail("network", None, cluster.network),
-        Detail("namespace", None, namespace_at(cluster)),
+        Detail("namespace", None, cluster_namespace(cluster)),
         Detail("runs", None, release(cluster)),
         Detail("store", None, cluster.trust.store),
         Detail("discovers", None, some(whom) or "nobody"),
@@ -95,7 +98,7 @@ def _added(both: Both, cluster: Cluster) -> Fact:
 
 def _staying_readers(both: Both, name: str) -> list[Cluster]:
     """The clusters that read one before, and are still in the mesh."""
-    names = (both.now(n) for n in list_readers(both.raw_before, name))
+    names = (both.now(n) for n in list_secret_holders(both.raw_before, name))
     return [both.after.clusters[n] for n in names if n in both.after.clusters]
 
 
@@ -114,16 +117,16 @@ def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
     left = _staying_readers(both, cluster.name)
     secrets = {s.name: s for s in _secrets_for(both, cluster.name)}
     holders = [
-        holder_at(c, name, secrets.values())
+        build_secret_holder(c, name, secrets.values())
         for c in left
         for name in sorted(secrets or {secret_name(cluster.name)})
     ]
     whole = not any(name and not name.startswith("_") for name in both.raw_after)
     commands = [
         step.text
-        for step in list_commands([installation_at(cluster)], holders, both.tool, whole=whole)
+        for step in list_commands([build_installation(cluster)], holders, both.tool, whole=whole)
     ]
-    who = list_readers(both.raw_before, cluster.name)
+    who = list_secret_holders(both.raw_before, cluster.name)
     details = (
         Detail("network", cluster.network, None),
         Detail("runs", release(cluster), None),
@@ -155,13 +158,13 @@ def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
     )
 
 
-def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
+def _kept(both: Both, pair: ClusterPair) -> Iterator[Fact]:
     """What becomes of the name, network, namespace and mesh of a cluster that stays."""
     old, new = pair.before, pair.after
     assert old is not None
     assert new is not None
-    if pair.renamed:
-        yield _renamed(both, old, new, pair.why)
+    if pair.is_renamed:
+        yield _renamed(both, old, new, pair.match_reason)
     if old.network != new.network:
         yield _moved_to_network(old, new)
     if (
@@ -178,7 +181,7 @@ def _kept(both: Both, pair: Pair) -> Iterator[Fact]:
             f"the namespace says {new.label.value}, the control plane {told}",
             new.label.file,
         )
-    if namespace_at(old) != namespace_at(new):
+    if cluster_namespace(old) != cluster_namespace(new):
         yield _moved_to_namespace(old, new)
     if mesh(old) != mesh(new) and mesh(new) is not None:
         yield changed(
@@ -199,7 +202,9 @@ def _renamed(both: Both, old: Cluster, new: Cluster, why: str) -> Fact:
     commands = tuple(
         command
         for c in left
-        for command in forget_commands(holder_at(c, secret_name(old.name), held), both.tool)
+        for command in forget_commands(
+            build_secret_holder(c, secret_name(old.name), held), both.tool
+        )
     )
     return Fact(
         CHANGED,
@@ -228,7 +233,7 @@ def _moved_to_network(old: Cluster, new: Cluster) -> Fact:
 
 
 def _moved_to_namespace(old: Cluster, new: Cluster) -> Fact:
-    before, after = namespace_at(old), namespace_at(new)
+    before, after = cluster_namespace(old), cluster_namespace(new)
     return Fact(
         CHANGED,
         "namespace",

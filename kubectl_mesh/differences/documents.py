@@ -9,9 +9,9 @@ from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.impact import number
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
-from kubectl_mesh.observed.pairs import Pair
-from kubectl_mesh.observed.parse import without
-from kubectl_mesh.observed.removal import context_at
+from kubectl_mesh.observed.pairs import ClusterPair
+from kubectl_mesh.observed.parse import exclude_paths
+from kubectl_mesh.observed.removal import cluster_context
 from kubectl_mesh.observed.values import Cluster, ControlPlane
 from kubectl_mesh.safety.removals import control_plane_commands
 from kubectl_mesh.targets import OLD
@@ -54,7 +54,7 @@ _RULES = (
 )
 
 
-def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
+def facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
     """What becomes of the control plane of a cluster that stays."""
     old, new = pair.before, pair.after
     if old is None or new is None:
@@ -160,7 +160,7 @@ def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fac
         else ("control-plane", "object-removed")
     )
     commands = (
-        control_plane_commands(context_at(new), thing_of(thing), document.revision or "", tool)
+        control_plane_commands(cluster_context(new), thing_of(thing), document.revision or "", tool)
         if document.kind != OLD
         else ()
     )
@@ -245,7 +245,7 @@ def _settings(document: ControlPlane) -> Mapping[str, object]:
     """The settings that nothing else compares; the namespace of a component on the nodes is not
     Istio's.
     """
-    return without(
+    return exclude_paths(
         document.settings,
         *(
             field

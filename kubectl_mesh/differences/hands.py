@@ -115,7 +115,7 @@ def untold(
     whole = {
         name
         for p in both.pairs
-        if p.renamed or p.before is None or p.after is None
+        if p.is_renamed or p.before is None or p.after is None
         for c in (p.before, p.after)
         if c is not None
         for name in (c.name,)

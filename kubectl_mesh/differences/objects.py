@@ -11,9 +11,9 @@ from kubectl_mesh.differences.fields import details as differing
 from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE_FOLDER, CACERTS_PATH, COMPONENT_NAMESPACE_PREFIX
-from kubectl_mesh.observed.pairs import Pair
-from kubectl_mesh.observed.parse import without
-from kubectl_mesh.observed.removal import context_at
+from kubectl_mesh.observed.pairs import ClusterPair
+from kubectl_mesh.observed.parse import exclude_paths
+from kubectl_mesh.observed.removal import cluster_context
 from kubectl_mesh.observed.values import Cluster, Directory, Gate, Object
 from kubectl_mesh.safety.removals import delete_commands
 from kubectl_mesh.text import count_text
@@ -25,7 +25,7 @@ _READER = re.compile(r"3-mesh/reader")
 _STORE = (".sops.yaml", ".ksops.yaml")
 
 
-def facts(pair: Pair, tool: Tool) -> Iterator[Fact]:
+def facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
     """What becomes of the other objects of a cluster that stays."""
     old, new = pair.before, pair.after
     if old is None or new is None:
@@ -81,7 +81,7 @@ def _removed(old: Cluster, new: Cluster, thing: Object, tool: Tool) -> Fact:
 
 
 def _delete(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
-    return tuple(delete_commands(context_at(cluster), thing_of(thing), tool))
+    return tuple(delete_commands(cluster_context(cluster), thing_of(thing), tool))
 
 
 def _kind(thing: Object) -> str:
@@ -135,7 +135,9 @@ def _differences(one: Object, other: Object, known: set[tuple[str, str]]) -> tup
     if one.kind == "Namespace":
         # The name and the label are told as the namespace and the network.
         skip = ("metadata.name", 'metadata.labels."topology.istio.io/network"')
-        return tuple(differing(without(one.fields, *skip), without(other.fields, *skip), known))
+        return tuple(
+            differing(exclude_paths(one.fields, *skip), exclude_paths(other.fields, *skip), known)
+        )
     return tuple(differing(one.fields, other.fields, known))
 
 

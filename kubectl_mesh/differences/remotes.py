@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from kubectl_mesh.differences.both import Both, changed, effect, removal_effect
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
-from kubectl_mesh.observed.pairs import Pair
-from kubectl_mesh.observed.removal import holder_at, namespace_at
+from kubectl_mesh.observed.pairs import ClusterPair
+from kubectl_mesh.observed.removal import build_secret_holder, cluster_namespace
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
 from kubectl_mesh.safety.removals import forget_commands
 from kubectl_mesh.stores import STORES
@@ -19,7 +19,7 @@ _LOGINS = {
 }
 
 
-def facts(both: Both, pair: Pair) -> Iterator[Fact]:
+def facts(both: Both, pair: ClusterPair) -> Iterator[Fact]:
     """What becomes of the remote secrets of a cluster that stays; those of clusters that come and
     go are told with them.
     """
@@ -48,7 +48,7 @@ def facts(both: Both, pair: Pair) -> Iterator[Fact]:
             if peer not in whole:
                 effects, commands = (
                     (removal_effect("discovery-removed", both.tool, peer=peer),),
-                    tuple(forget_commands(holder_at(new, one.name, [one]), both.tool)),
+                    tuple(forget_commands(build_secret_holder(new, one.name, [one]), both.tool)),
                 )
                 yield Fact(
                     DELETED,
@@ -158,8 +158,10 @@ _STORE = "it is in another store; what is in it cannot be told"
 
 def _place(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
     """The namespace of a secret, as it would be now."""
-    moved = namespace_at(old) != namespace_at(new) and secret.namespace == namespace_at(old)
-    return namespace_at(new) if moved else secret.namespace
+    moved = cluster_namespace(old) != cluster_namespace(
+        new
+    ) and secret.namespace == cluster_namespace(old)
+    return cluster_namespace(new) if moved else secret.namespace
 
 
 def _why(

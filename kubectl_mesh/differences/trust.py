@@ -9,7 +9,7 @@ from kubectl_mesh.differences.fields import differ
 from kubectl_mesh.differences.rules import RULE_NAMES
 from kubectl_mesh.differences.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS_PATH, Certificate
-from kubectl_mesh.observed.pairs import Pair
+from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.values import Cacerts
 from kubectl_mesh.safety.roots import CERTS, exchange_reason, find_issuer_change
 from kubectl_mesh.text import count_text
@@ -17,7 +17,7 @@ from kubectl_mesh.text import count_text
 MADE = "made by the render"
 
 
-def facts(both: Both, pair: Pair) -> Iterator[Fact]:
+def facts(both: Both, pair: ClusterPair) -> Iterator[Fact]:
     """What becomes of the trust of a cluster that stays."""
     if pair.before is None or pair.after is None:
         return
@@ -80,7 +80,7 @@ def _store(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
         yield changed(name, "store", "cacerts", what, new.file, effect("store"))
 
 
-def _object(pair: Pair) -> Iterator[Fact]:
+def _object(pair: ClusterPair) -> Iterator[Fact]:
     """What is said of the object that holds `cacerts`, labels and annotations, and not what it
     holds.
     """

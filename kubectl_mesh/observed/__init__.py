@@ -15,14 +15,14 @@ from kubectl_mesh.model import (
     MESH_LOCK,
     Json,
 )
-from kubectl_mesh.observed.control import control_plane, namespaces, said
-from kubectl_mesh.observed.gates import gates
+from kubectl_mesh.observed.control import find_control_planes, stated_namespaces, stated_values
+from kubectl_mesh.observed.gates import find_gateways
 from kubectl_mesh.observed.install_kinds import CLUSTER_NAME, MESH_ID, NETWORK
-from kubectl_mesh.observed.locks import digests, lock
+from kubectl_mesh.observed.locks import hash_files, read_lock_state
 from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
-from kubectl_mesh.observed.parse import Parser, flat, opaque, without
-from kubectl_mesh.observed.remotes import Remotes, is_remote, readers
-from kubectl_mesh.observed.trust import Certificates, trust
+from kubectl_mesh.observed.parse import TreeParser, digest_value, exclude_paths, flatten_value
+from kubectl_mesh.observed.remotes import RemoteSecretReader, find_reader_accounts, is_remote_secret
+from kubectl_mesh.observed.trust import CertificateReader, parse_cacerts
 from kubectl_mesh.observed.values import (
     Cluster,
     Directory,
@@ -43,10 +43,10 @@ from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
 _LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
 _ENDINGS = (".yaml", ".yml", ".values")
-Seen = tuple[tuple[Object, Json], ...]
+ParsedObjects = tuple[tuple[Object, Json], ...]
 
 
-class Reader:
+class TreeReader:
     """Reads trees; what stands in several of them, or in several directories, is read once.
 
     With `foreign`, what the lock does not list is read too, as some tools apply whatever lies
@@ -55,13 +55,15 @@ class Reader:
 
     def __init__(self, *, foreign: bool = False) -> None:
         self._foreign = foreign
-        self._parser, self._certificates = Parser(), Certificates()
-        self._remotes = Remotes(self._parser)
+        self._parser, self._certificates = TreeParser(), CertificateReader()
+        self._remotes = RemoteSecretReader(self._parser)
         self._objects: dict[
             bytes, tuple[tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]], ...]
         ] = {}
 
-    def read(self, source: RawTree, only: Mapping[str, Collection[str]] | None = None) -> MeshState:
+    def read_state(
+        self, source: RawTree, only: Mapping[str, Collection[str]] | None = None
+    ) -> MeshState:
         """The state of a tree; with `only`, of those directories, and of those files in them that
         are worth reading.
         """
@@ -97,9 +99,9 @@ class Reader:
 
     def _directory(
         self, name: str, files: Files, wanted: Collection[str] | None
-    ) -> tuple[Directory, Seen]:
-        found = digests(files, wanted)
-        state = lock(name, files, found, self._parser)
+    ) -> tuple[Directory, ParsedObjects]:
+        found = hash_files(files, wanted)
+        state = read_lock_state(name, files, found, self._parser)
         ours = (
             set(state.says.files)
             if state is not None and not state.damaged and not self._foreign
@@ -112,7 +114,7 @@ class Reader:
         remotes = [
             s
             for o, value in seen
-            if o.kind == find_store(value).OBJECT_KIND and is_remote(value)
+            if o.kind == find_store(value).OBJECT_KIND and is_remote_secret(value)
             for s in self._remote(name, o, value, state)
         ]
         return Directory(name, found, state, tuple(o for o, _ in seen), tuple(remotes)), tuple(seen)
@@ -120,13 +122,13 @@ class Reader:
     def _remote(
         self, name: str, seen: Object, value: Json, state: Lock | None
     ) -> Iterator[RemoteSecret]:
-        return self._remotes.read(name, seen.file.partition("/")[2], value, state)
+        return self._remotes.read_secrets(name, seen.file.partition("/")[2], value, state)
 
     def _read(self, file: str, body: bytes | None) -> list[tuple[Object, Json]]:
-        values = self._parser.documents(file, body)
+        values = self._parser.parse_documents(file, body)
         known = self._objects.get(body) if body is not None else None
         if known is None:
-            known = tuple(_told(value) for value in values)
+            known = tuple(_describe_object(value) for value in values)
             if body is not None:
                 self._objects[body] = known
         made = []
@@ -143,7 +145,9 @@ class Reader:
 
     def _cluster(self, name: str, files: Files, wanted: Collection[str] | None) -> Cluster:
         base, seen = self._directory(name, files, wanted)
-        documents = tuple(control_plane(tuple(s for s in seen if "/2-control-plane/" in s[0].file)))
+        documents = tuple(
+            find_control_planes(tuple(s for s in seen if "/2-control-plane/" in s[0].file))
+        )
         space = _istio_namespace(name, seen)
         cacerts = next((v for o, v in seen if o.file == f"{name}/{CACERTS_PATH}"), None)
         resources = [
@@ -152,7 +156,7 @@ class Reader:
             if o.file == f"{name}/3-mesh/kustomization.yaml"
             for r in items_at(v, "resources")
         ]
-        mesh_ids = said(documents, MESH_ID)
+        mesh_ids = stated_values(documents, MESH_ID)
         if base.lock is not None and base.lock.says.mesh:
             mesh_ids = (*mesh_ids, Said(base.lock.says.mesh, base.lock.file, "madeFrom.mesh"))
         return Cluster(
@@ -161,54 +165,58 @@ class Reader:
             base.lock,
             base.objects,
             base.remote_secrets,
-            names=said(documents, CLUSTER_NAME),
+            names=stated_values(documents, CLUSTER_NAME),
             mesh_ids=mesh_ids,
-            label=_said(space, "metadata", "labels", NETWORK_LABEL),
-            networks=said(documents, NETWORK),
+            label=_namespace_value(space, "metadata", "labels", NETWORK_LABEL),
+            networks=stated_values(documents, NETWORK),
             namespace=Said(space[0].name, space[0].file, "metadata.name")
             if space is not None
             else None,
-            namespaces=namespaces(documents),
-            served_by=_said(space, "metadata", "annotations", SERVED_BY),
-            trust=trust(name, cacerts, base.lock, self._parser, self._certificates),
+            namespaces=stated_namespaces(documents),
+            served_by=_namespace_value(space, "metadata", "annotations", SERVED_BY),
+            trust=parse_cacerts(name, cacerts, base.lock, self._parser, self._certificates),
             control_plane=documents,
-            gates=tuple(gates(seen)),
-            readers=tuple(readers(seen)),
+            gates=tuple(find_gateways(seen)),
+            readers=tuple(find_reader_accounts(seen)),
             bundled=f"../../{BUNDLE_FOLDER}" in resources,
         )
 
 
-def _istio_namespace(name: str, seen: Seen) -> tuple[Object, Json] | None:
+def _istio_namespace(name: str, seen: ParsedObjects) -> tuple[Object, Json] | None:
     """The Namespace of Istio in a cluster's directory."""
     components = f"{name}/{COMPONENT_NAMESPACE_PREFIX}"
     found = ((o, v) for o, v in seen if o.kind == "Namespace" and not o.file.startswith(components))
     return next(found, None)
 
 
-def _said(space: tuple[Object, Json] | None, *path: str) -> Said | None:
+def _namespace_value(space: tuple[Object, Json] | None, *path: str) -> Said | None:
     """The text at a path of a Namespace."""
     if space is None or (value := text_at(space[1], *path)) is None:
         return None
     return Said(value, space[0].file, path_text(path))
 
 
-def _told(value: Json) -> tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]]:
+def _describe_object(
+    value: Json,
+) -> tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]]:
     """What an object is, the digest of what it says, and its fields but for those that are
     secret.
     """
     kind = text_at(value, "kind") or ""
     name = text_at(value, "metadata", "name") if kind else None
     # What kubectl keeps of a Secret beside it holds it once more, and so does a list of Secrets.
-    fields: Fields = without(
-        flat(value), _LAST_APPLIED, *(["items"] if kind.endswith("List") else [])
+    fields: Fields = exclude_paths(
+        flatten_value(value), _LAST_APPLIED, *(["items"] if kind.endswith("List") else [])
     )
     store = find_store(value)
     if kind == store.OBJECT_KIND or store.MARK:
-        fields = without(fields, *store.SECRET_FIELDS)
+        fields = exclude_paths(fields, *store.SECRET_FIELDS)
     space = text_at(mapping_at(value, "metadata"), "namespace")
-    return kind, text_at(value, "apiVersion") or "", name, space, opaque(value), fields
+    return kind, text_at(value, "apiVersion") or "", name, space, digest_value(value), fields
 
 
-def read(source: RawTree, only: Mapping[str, Collection[str]] | None = None) -> MeshState:
+def read_mesh_state(
+    source: RawTree, only: Mapping[str, Collection[str]] | None = None
+) -> MeshState:
     """The state of one tree."""
-    return Reader().read(source, only)
+    return TreeReader().read_state(source, only)

@@ -15,7 +15,7 @@ from kubectl_mesh.observed.install_kinds import (
     revision_of_name,
     stated_version,
 )
-from kubectl_mesh.observed.parse import flat, without
+from kubectl_mesh.observed.parse import exclude_paths, flatten_value
 from kubectl_mesh.observed.values import ControlPlane, Fields, Object, Said
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 from kubectl_mesh.targets.istiooperator import IstioOperator
@@ -23,7 +23,7 @@ from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import mapping_at, text_at
 
 
-def control_plane(objects: tuple[tuple[Object, Json], ...]) -> Iterator[ControlPlane]:
+def find_control_planes(objects: tuple[tuple[Object, Json], ...]) -> Iterator[ControlPlane]:
     """The documents of a cluster's control plane."""
     for seen, value in objects:
         if seen.kind in INSTALL_KINDS:
@@ -50,16 +50,16 @@ def _document(seen: Object, value: Json, part: str) -> ControlPlane:
         stated_version(seen.kind, value),
         revision,
         _fields(values),
-        without(flat(dict(spec)), ".".join(kind.values[1:])),
+        exclude_paths(flatten_value(dict(spec)), ".".join(kind.values[1:])),
     )
 
 
 def _fields(values: Mapping[str, Any]) -> Fields:
     """Values by path; none where there are none."""
-    return flat(dict(values)) if values else {}
+    return flatten_value(dict(values)) if values else {}
 
 
-def said(documents: tuple[ControlPlane, ...], path: Path) -> tuple[Said, ...]:
+def stated_values(documents: tuple[ControlPlane, ...], path: Path) -> tuple[Said, ...]:
     """What each document says of a field of `global`, wherever it keeps it."""
     found = []
     field, unvalidated = ".".join(path), ".".join((*UNVALIDATED, *path))
@@ -74,9 +74,9 @@ def said(documents: tuple[ControlPlane, ...], path: Path) -> tuple[Said, ...]:
     return tuple(found)
 
 
-def namespaces(documents: tuple[ControlPlane, ...]) -> tuple[Said, ...]:
+def stated_namespaces(documents: tuple[ControlPlane, ...]) -> tuple[Said, ...]:
     """Istio's namespace as each document says it."""
-    found = list(said(documents, NAMESPACE))
+    found = list(stated_values(documents, NAMESPACE))
     for document in documents:
         for path in (
             ("namespace", "defaultNamespace") if document.part not in NODE_COMPONENTS else ()

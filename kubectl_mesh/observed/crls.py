@@ -5,19 +5,19 @@ from kubectl_mesh.observed.values import Cacerts
 from kubectl_mesh.pki.crl import Listed, load
 from kubectl_mesh.x509.certificates import load_certificates
 
-CRL = "ca-crl.pem"
+CRL_KEY = "ca-crl.pem"
 
 
-def takes(proxies: Cacerts, signing: Cacerts) -> bool:
+def has_crl_for_chain(proxies: Cacerts, signing: Cacerts) -> bool:
     """Whether each CA in the chain of `signing` has a CRL among those of `proxies`; so it is too
     where there are none to go by, or nothing can be read.
 
     A CRL is the CA's by its signature, as Envoy would have it (X509_V_FLAG_CRL_CHECK_ALL).
     """
-    if CRL not in proxies.files:
+    if CRL_KEY not in proxies.files:
         return True
     try:
-        listed = Listed(load(CRL, proxies.files[CRL]))
+        listed = Listed(load(CRL_KEY, proxies.files[CRL_KEY]))
         chain = [
             c
             for name in ("ca-cert.pem", "cert-chain.pem")

@@ -22,7 +22,7 @@ from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at, texts_at, value_at
 
 
-def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
+def find_gateways(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
     """Every gateway that the objects of a cluster make, are, or declare."""
     for seen, value in objects:
         labels = texts_at(value, "metadata", "labels")
@@ -52,10 +52,10 @@ def gates(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
                 labels,
             )
         elif seen.kind in ("Application", "HelmRelease"):
-            yield from _chart(seen, value)
+            yield from _chart_gateways(seen, value)
         elif seen.kind == IstioOperator.KIND:
-            yield from _components(seen, value)
-        yield from _mesh_networks(seen, value)
+            yield from _component_gateways(seen, value)
+        yield from _declared_gateways(seen, value)
 
 
 def _ports(value: Json, *path: str) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
     )
 
 
-def _chart(seen: Object, value: Json) -> Iterator[Gate]:
+def _chart_gateways(seen: Object, value: Json) -> Iterator[Gate]:
     if part_name(seen.kind, value) != "gateway":
         return
     values = chart_values(seen.kind, value)
@@ -104,7 +104,7 @@ def _chart(seen: Object, value: Json) -> Iterator[Gate]:
     )
 
 
-def _components(seen: Object, value: Json) -> Iterator[Gate]:
+def _component_gateways(seen: Object, value: Json) -> Iterator[Gate]:
     for item in items_at(value, "spec", "components", "ingressGateways"):
         if value_at(item, "enabled") is False:
             continue
@@ -122,7 +122,7 @@ def _components(seen: Object, value: Json) -> Iterator[Gate]:
         )
 
 
-def _mesh_networks(seen: Object, value: Json) -> Iterator[Gate]:
+def _declared_gateways(seen: Object, value: Json) -> Iterator[Gate]:
     """What is declared; the same twice, as Istio 1.4 wants it, counts once."""
     if seen.kind not in KINDS:
         return

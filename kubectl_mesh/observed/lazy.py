@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed import Reader
+from kubectl_mesh.observed import TreeReader
 from kubectl_mesh.observed.values import Cluster, Files, MeshState, RawTree
 from kubectl_mesh.tree.lock_file import LockFile
 
@@ -41,11 +41,11 @@ def has_same_public_files(one: Files, other: Files) -> bool:
     return all(
         one.get(path) == other.get(path)
         for path in {*one, *other}
-        if path == _NAMESPACE or is_public(path)
+        if path == _NAMESPACE or is_public_manifest(path)
     )
 
 
-def is_public(path: str) -> bool:
+def is_public_manifest(path: str) -> bool:
     """Whether a file of a cluster is a manifest of its control plane or mesh without a login."""
     return (
         path.endswith(".yaml")
@@ -54,19 +54,21 @@ def is_public(path: str) -> bool:
     )
 
 
-def open_tree(tree: RawTree, reader: Reader | None = None) -> MeshState:
+def open_tree(tree: RawTree, reader: TreeReader | None = None) -> MeshState:
     """The state of a tree; a directory is parsed when it is asked for, and what `reader` has read
     of another tree is not parsed again.
 
     A cluster is a directory with a lock. Of each, the public files are read, also those that its
     lock does not list: some tools apply whatever is in a directory.
     """
-    known = reader or Reader(foreign=True)
+    known = reader or TreeReader(foreign=True)
 
     def parse(name: str) -> Cluster:
         files = tree[name]
-        read = {path: files[path] for path in files if path == _NAMESPACE or is_public(path)}
-        return known.read({name: {**read, MESH_LOCK: files.get(MESH_LOCK)}}).clusters[name]
+        read = {
+            path: files[path] for path in files if path == _NAMESPACE or is_public_manifest(path)
+        }
+        return known.read_state({name: {**read, MESH_LOCK: files.get(MESH_LOCK)}}).clusters[name]
 
     clusters = (n for n in tree if n and not n.startswith("_") and MESH_LOCK in tree[n])
     locks = _Lazy(
@@ -77,11 +79,11 @@ def open_tree(tree: RawTree, reader: Reader | None = None) -> MeshState:
 
 def open_trees(before: RawTree, after: RawTree) -> tuple[MeshState, MeshState]:
     """The states of two trees; what is the same in both is parsed once."""
-    reader = Reader(foreign=True)
+    reader = TreeReader(foreign=True)
     return open_tree(before, reader), open_tree(after, reader)
 
 
-def without_clusters(state: MeshState, names: frozenset[str]) -> MeshState:
+def exclude_clusters(state: MeshState, names: frozenset[str]) -> MeshState:
     """The state of the same tree without some directories."""
     return MeshState(
         _Lazy((n for n in state.clusters if n not in names), state.clusters.__getitem__),

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Collection, Mapping
 
 from kubectl_mesh.model import MESH_LOCK
-from kubectl_mesh.observed.parse import Parser
+from kubectl_mesh.observed.parse import TreeParser
 from kubectl_mesh.observed.values import Lock
 
-UNASKED = ""
+NOT_READ = ""
 
 
-def digests(
+def hash_files(
     files: Mapping[str, bytes | None], wanted: Collection[str] | None = None
 ) -> dict[str, str]:
     """The SHA-256 of every file in hex, `UNASKED` where only others are wanted; of what is no
@@ -18,7 +18,7 @@ def digests(
     """
     return {
         path: (
-            UNASKED
+            NOT_READ
             if wanted is not None and path not in wanted
             else "no file"
             if body is None
@@ -28,8 +28,8 @@ def digests(
     }
 
 
-def lock(
-    name: str, files: Mapping[str, bytes | None], found: Mapping[str, str], parser: Parser
+def read_lock_state(
+    name: str, files: Mapping[str, bytes | None], digests: Mapping[str, str], parser: TreeParser
 ) -> Lock | None:
     """The lock of a directory; None where there is none."""
     if MESH_LOCK not in files:
@@ -37,7 +37,7 @@ def lock(
     file = f"{name}/{MESH_LOCK}"
     says = parser.read_lock(files[MESH_LOCK])
     if says is None:
-        parser.problem(
+        parser.add_problem(
             file, "is damaged", "render again, and look at the difference", code="lock-damaged"
         )
         return Lock(file, damaged=True)
@@ -48,11 +48,11 @@ def lock(
             sorted(
                 path
                 for path, digest in says.files.items()
-                if path in found and found[path] not in (digest, UNASKED)
+                if path in digests and digests[path] not in (digest, NOT_READ)
             )
         ),
-        missing=tuple(sorted(path for path in says.files if path not in found)),
+        missing=tuple(sorted(path for path in says.files if path not in digests)),
         foreign=tuple(
-            sorted(path for path in found if path not in says.files and path != MESH_LOCK)
+            sorted(path for path in digests if path not in says.files and path != MESH_LOCK)
         ),
     )

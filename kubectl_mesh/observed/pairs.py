@@ -8,14 +8,14 @@ from kubectl_mesh.observed.values import Cluster, MeshState, RawTree
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ClusterPair:
     """A cluster before and after; one of the two may be missing. `why` says how a renamed one was
     recognised.
     """
 
     before: Cluster | None
     after: Cluster | None
-    why: str = ""
+    match_reason: str = ""
 
     @property
     def name(self) -> str:
@@ -25,7 +25,7 @@ class Pair:
         return there.name
 
     @property
-    def renamed(self) -> bool:
+    def is_renamed(self) -> bool:
         """Whether it has another name now."""
         return (
             self.before is not None
@@ -34,25 +34,33 @@ class Pair:
         )
 
 
-def pair_clusters(before: MeshState, after: MeshState) -> tuple[Pair, ...]:
+def pair_clusters(before: MeshState, after: MeshState) -> tuple[ClusterPair, ...]:
     """Every cluster of two views, by name; one that left and one that came are the same if they
     have the same API server, CA or context.
     """
     gone = [c for name, c in before.clusters.items() if name not in after.clusters]
     come = [c for name, c in after.clusters.items() if name not in before.clusters]
     servers_before, servers_after = _servers(before), _servers(after)
-    found = [Pair(before.clusters[n], c) for n, c in after.clusters.items() if n in before.clusters]
+    found = [
+        ClusterPair(before.clusters[n], c)
+        for n, c in after.clusters.items()
+        if n in before.clusters
+    ]
     for old in gone:
         match = next(
-            ((new, why) for new in come if (why := _same(old, new, servers_before, servers_after))),
+            (
+                (new, why)
+                for new in come
+                if (why := _match_reason(old, new, servers_before, servers_after))
+            ),
             None,
         )
         if match is None:
-            found.append(Pair(old, None))
+            found.append(ClusterPair(old, None))
         else:
             come.remove(match[0])
-            found.append(Pair(old, match[0], match[1]))
-    found += [Pair(None, new) for new in come]
+            found.append(ClusterPair(old, match[0], match[1]))
+    found += [ClusterPair(None, new) for new in come]
     return tuple(sorted(found, key=lambda p: p.name))
 
 
@@ -66,7 +74,7 @@ def _servers(view: MeshState) -> Mapping[str, tuple[str, str]]:
     return known
 
 
-def _same(
+def _match_reason(
     old: Cluster,
     new: Cluster,
     before: Mapping[str, tuple[str, str]],
@@ -88,7 +96,7 @@ def _same(
     return ""
 
 
-def list_readers(tree: RawTree, name: str) -> tuple[str, ...]:
+def list_secret_holders(tree: RawTree, name: str) -> tuple[str, ...]:
     """The clusters that hold a remote secret for a cluster, by the names of files."""
     path = f"{REMOTE_SECRETS_PREFIX}{name}.yaml"
     shared = f"{name}.yaml" in tree.get(BUNDLE_FOLDER, {})

@@ -18,12 +18,12 @@ from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 CACERTS_INCOMPLETE = "cacerts-incomplete"
 """The code of a problem: `cacerts` lacks a key, a certificate, the chain or the root."""
-RENDER = "look at what was edited, and render again"
+RENDER_AGAIN = "look at what was edited, and render again"
 MAX_BYTES = 4 << 20
-_DEEPEST = 100
-_KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey", "recipient")
+_MAX_DEPTH = 100
+_ITEM_KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey", "recipient")
 """By which one item of a list is told from another."""
-_LONG = 59
+_MAX_ITEM_NAME = 59
 """The longest name of an item that a path shows."""
 
 
@@ -49,7 +49,7 @@ class _Loader(yaml.CSafeLoader):
         return made
 
 
-class Parser:
+class TreeParser:
     """Reads files; `problems` collects what is wrong with them."""
 
     def __init__(self) -> None:
@@ -63,12 +63,12 @@ class Parser:
             self._locks[body] = parse_lock(body)
         return self._locks[body]
 
-    def documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
+    def parse_documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
         """The documents of a file, or of what stands at a path in it; none where it cannot be
         read.
         """
         if body is None:
-            self.problem(
+            self.add_problem(
                 file,
                 "is not a regular file, or is larger than any that is rendered",
                 "move it away, and render again",
@@ -79,23 +79,23 @@ class Parser:
         if found is None:
             found = self._known[body] = _load(body)
         if isinstance(found, Fault):
-            self.problem(file, found.text, path=path, code=found.code)
+            self.add_problem(file, found.text, path=path, code=found.code)
             return ()
         return found
 
-    def mapping(self, file: str, body: bytes, path: str = "") -> Mapping[str, Any]:
+    def parse_mapping(self, file: str, body: bytes, path: str = "") -> Mapping[str, Any]:
         """The one document of a text that ought to hold a mapping; an empty one where it does
         not.
         """
-        found = self.documents(file, body, path)
+        found = self.parse_documents(file, body, path)
         if len(found) == 1 and isinstance(found[0], dict):
             return found[0]
         if found:
-            self.problem(file, "holds no mapping", path=path, code="not-mapping")
+            self.add_problem(file, "holds no mapping", path=path, code="not-mapping")
         return {}
 
-    def problem(
-        self, file: str, what: str, fix: str = RENDER, path: str = "", *, code: str
+    def add_problem(
+        self, file: str, what: str, fix: str = RENDER_AGAIN, path: str = "", *, code: str
     ) -> None:
         """Collects a problem."""
         self.problems.append(Problem(Place(file, path=path), what, fix, "tree-readable", code=code))
@@ -115,7 +115,7 @@ def _load(body: bytes) -> tuple[Json, ...] | Fault:
         ):
             return Fault("yaml-alias", "holds a YAML alias, which no manifest of ours has")
         found = tuple(value for value in yaml.load_all(body, Loader=_Loader) if value is not None)
-        return _TOO_DEEP if _too_deep(found) else found
+        return _TOO_DEEP if _is_too_deep(found) else found
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f" (line {mark.line + 1})" if mark is not None else ""
@@ -124,10 +124,10 @@ def _load(body: bytes) -> tuple[Json, ...] | Fault:
         return Fault("not-yaml", "is not YAML")
 
 
-def _too_deep(value: Any) -> bool:
+def _is_too_deep(value: Any) -> bool:
     """Whether something is nested deeper than Python, and what is made of it, can follow."""
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         level = [
             inner
             for one in level
@@ -144,7 +144,7 @@ def _too_deep(value: Any) -> bool:
     return True
 
 
-class Flat(Mapping[str, Json]):
+class FlatFields(Mapping[str, Json]):
     """Every value of a document by the text of its path; items of a list by their name where they
     have one. Made when it is asked for.
     """
@@ -158,7 +158,9 @@ class Flat(Mapping[str, Json]):
     def _all(self) -> dict[str, Json]:
         if self._made is None:
             self._made = {
-                path: value for path, value in _flat(self._value, ()) if not self._skips(path)
+                path: value
+                for path, value in _walk_values(self._value, ())
+                if not self._skips(path)
             }
         return self._made
 
@@ -186,7 +188,7 @@ class Flat(Mapping[str, Json]):
         return len(self._all())
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Flat):
+        if isinstance(other, FlatFields):
             return (
                 self._skip == other._skip and self._value == other._value
             ) or self._all() == other._all()
@@ -194,25 +196,25 @@ class Flat(Mapping[str, Json]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def without(self, *prefixes: str) -> "Flat":
+    def exclude_paths(self, *prefixes: str) -> "FlatFields":
         """The fields that stand at none of these paths, nor below."""
-        return Flat(self._value, (*self._skip, *prefixes))
+        return FlatFields(self._value, (*self._skip, *prefixes))
 
 
-def flat(value: Json) -> Flat:
+def flatten_value(value: Json) -> FlatFields:
     """The values of a document by path."""
-    return Flat(value)
+    return FlatFields(value)
 
 
-def _flat(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]]:
+def _walk_values(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]]:
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _flat(item, (*path, str(key)))
+            yield from _walk_values(item, (*path, str(key)))
     elif isinstance(value, list) and value and any(isinstance(item, dict | list) for item in value):
-        named = _named(value)
+        named = _item_names(value)
         for index, item in enumerate(value):
             step = path_text(path) + (f"[{named[index]}]" if named else f"[{index}]")
-            for below, leaf in _flat(item, ()):
+            for below, leaf in _walk_values(item, ()):
                 yield (
                     f"{step}.{below}" if below and not below.startswith("[") else f"{step}{below}",
                     leaf,
@@ -223,22 +225,24 @@ def _flat(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str, Json]
         yield "", value
 
 
-def _named(items: list[Any]) -> list[str] | None:
-    for key in _KEYS:
+def _item_names(items: list[Any]) -> list[str] | None:
+    for key in _ITEM_KEYS:
         found = [
             str(item[key])
             for item in items
             if isinstance(item, dict) and isinstance(item.get(key), str | int)
         ]
         if len(found) == len(items) == len(set(found)):
-            return ["…" if can_be_secret(name) or len(name) > _LONG else name for name in found]
+            return [
+                "…" if can_be_secret(name) or len(name) > _MAX_ITEM_NAME else name for name in found
+            ]
     return None
 
 
-def without(fields: Fields, *prefixes: str) -> Fields:
+def exclude_paths(fields: Fields, *prefixes: str) -> Fields:
     """The fields that stand at none of the paths, nor below."""
-    if isinstance(fields, Flat):
-        return fields.without(*prefixes)
+    if isinstance(fields, FlatFields):
+        return fields.exclude_paths(*prefixes)
     return {
         k: v
         for k, v in fields.items()
@@ -246,7 +250,7 @@ def without(fields: Fields, *prefixes: str) -> Fields:
     }
 
 
-def opaque(value: Json) -> Opaque:
+def digest_value(value: Json) -> Opaque:
     """The digest of what a value says, whatever the order of its keys."""
     body = (
         value

@@ -8,7 +8,7 @@ from kubectl_mesh.model import Document
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, login_of_current_context
 from kubectl_mesh.observed.objects import PlacedObject, secret_data
-from kubectl_mesh.observed.remotes import CONTEXT, is_labelled
+from kubectl_mesh.observed.remotes import CONTEXT_ANNOTATION, has_remote_secret_label
 from kubectl_mesh.text import value_text
 
 Read = Callable[[bytes], Document]
@@ -34,12 +34,12 @@ class Remote:
     @property
     def stated_context(self) -> str | None:
         """The context that istioctl of old noted."""
-        return self.found.words("annotations").get(CONTEXT)
+        return self.found.words("annotations").get(CONTEXT_ANNOTATION)
 
 
 def is_remote_secret(found: PlacedObject) -> bool:
     """Whether istiod takes an object of a dump for a remote secret."""
-    return found.kind == "Secret" and not found.group and is_labelled(found.metadata)
+    return found.kind == "Secret" and not found.group and has_remote_secret_label(found.metadata)
 
 
 def read_remotes(found: PlacedObject, read: Read) -> Iterator[Remote]:

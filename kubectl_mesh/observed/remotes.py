@@ -15,35 +15,35 @@ from typing import Any
 from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, parse_server
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.parse import Parser, opaque
+from kubectl_mesh.observed.parse import TreeParser, digest_value
 from kubectl_mesh.observed.values import Lock, Object, Opaque, Reader, RemoteSecret
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.stores.store import Store
 from kubectl_mesh.tree.lock_file import Source
 from kubectl_mesh.yaml_io.lookup import decode_base64, items_at, mapping_at, text_at, texts_at
 
-LABEL, ANNOTATION, CONTEXT = (
+REMOTE_SECRET_LABEL, CLUSTER_ANNOTATION, CONTEXT_ANNOTATION = (
     "istio/multiCluster",
     "networking.istio.io/cluster",
     "istio.io/clusterContext",
 )
-ACCOUNT = "kubernetes.io/service-account.name"
+ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
 SERVICE_ACCOUNT_TYPE = "kubernetes.io/service-account-token"
 """The type of a Secret that Kubernetes fills with the token of an account."""
 _ACTION = re.compile(rb"\{\{[^{}\n]*\}\}")
 
 
-def is_remote(value: Json) -> bool:
+def is_remote_secret(value: Json) -> bool:
     """Whether an object is, or makes, a Secret that istiod takes for remote clusters."""
-    return is_labelled(_metadata(value)) or (
+    return has_remote_secret_label(_metadata(value)) or (
         _data(value) != {}
         and (text_at(value, "metadata", "name") or "").startswith("istio-remote-secret-")
     )
 
 
-def is_labelled(metadata: Mapping[str, Any]) -> bool:
+def has_remote_secret_label(metadata: Mapping[str, Any]) -> bool:
     """Whether the label of a Secret says that istiod reads clusters by it."""
-    return text_at(metadata, "labels", LABEL) == "true"
+    return text_at(metadata, "labels", REMOTE_SECRET_LABEL) == "true"
 
 
 def _metadata(value: Json) -> Mapping[str, Any]:
@@ -70,21 +70,21 @@ class _Contents:
     expires: datetime | None = None
 
 
-class Remotes:
+class RemoteSecretReader:
     """Reads remote secrets; one that stands in many clusters is read once."""
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: TreeParser) -> None:
         self.parser = parser
         self._known: dict[tuple[str, str], _Contents] = {}
 
-    def read(
+    def read_secrets(
         self, directory: str, path: str, value: Json, lock: Lock | None
     ) -> Iterator[RemoteSecret]:
         """The clusters that an object lets istiod read."""
         file, store = f"{directory}/{path}", find_store(value)
         metadata, data = _metadata(value), _data(value)
         if not data:
-            self.parser.problem(
+            self.parser.add_problem(
                 file, "names no cluster: it has no data", code="remote-secret-empty"
             )
         annotations = texts_at(metadata, "annotations")
@@ -92,7 +92,7 @@ class Remotes:
             peer = str(key)
             source = lock.says.remote.get(peer) if lock is not None else None
             if not isinstance(content, str):
-                self.parser.problem(file, "is no text", path=f"data.{peer}", code="not-text")
+                self.parser.add_problem(file, "is no text", path=f"data.{peer}", code="not-text")
                 continue
             held = self._contents(file, peer, store, content, source)
             yield RemoteSecret(
@@ -101,9 +101,9 @@ class Remotes:
                 peer=peer,
                 name=text_at(metadata, "name") or text_at(value, "metadata", "name") or "",
                 namespace=text_at(value, "metadata", "namespace"),
-                annotation=annotations.get(ANNOTATION),
-                context=annotations.get(CONTEXT),
-                labelled=is_labelled(metadata),
+                annotation=annotations.get(CLUSTER_ANNOTATION),
+                context=annotations.get(CONTEXT_ANNOTATION),
+                labelled=has_remote_secret_label(metadata),
                 server=held.server,
                 ca=held.ca,
                 tls_name=held.tls_name,
@@ -121,7 +121,7 @@ class Remotes:
     ) -> _Contents:
         """What a key holds; of what is encrypted, what the lock says that it is made from."""
         if not store.SHOWS_KUBECONFIGS:
-            text = opaque(content.encode())
+            text = digest_value(content.encode())
             if source is None:
                 return _Contents(text)
             return _Contents(text, source.server, source.ca, source.tls_name)
@@ -136,37 +136,37 @@ class Remotes:
         is_template = store.OUTSIDE
         body = _ACTION.sub(b'"stored"', encoded) if is_template else decode_base64(content)
         if body is None:
-            self.parser.problem(file, "is not base64", path=path, code="not-base64")
-            return _Contents(opaque(encoded))
-        config = self.parser.mapping(file, body, path)
+            self.parser.add_problem(file, "is not base64", path=path, code="not-base64")
+            return _Contents(digest_value(encoded))
+        config = self.parser.parse_mapping(file, body, path)
         access = find_access(config, text_at(config, "current-context"), lenient=True)
         assert access is not None
         server, user = parse_server(access.cluster or {}), access.user or {}
         if server.has_invalid_ca:
-            self.parser.problem(
+            self.parser.add_problem(
                 file, "the CA of the server is not base64", path=path, code="server-ca-not-base64"
             )
         login = login_kind(user)
         is_clear = store.CLEAR and bool(user) and login != "exec"
         said = parse_claims(str(user["token"])) if is_clear and "token" in user else None
         return _Contents(
-            opaque(encoded if is_template else body),
+            digest_value(encoded if is_template else body),
             server.url,
             hashlib.sha256(server.ca).hexdigest() if server.ca is not None else None,
             server.tls_server_name,
             login,
-            opaque(dict(user)) if is_clear else None,
+            digest_value(dict(user)) if is_clear else None,
             server.insecure,
             said.expires if said is not None else None,
         )
 
 
-def readers(objects: "tuple[tuple[Object, Json], ...]") -> Iterator[Reader]:
+def find_reader_accounts(objects: "tuple[tuple[Object, Json], ...]") -> Iterator[Reader]:
     """The accounts by which peers read a cluster."""
     for seen, value in objects:
         account = None
         if seen.kind == "Secret" and text_at(value, "type") == SERVICE_ACCOUNT_TYPE:
-            account = text_at(value, "metadata", "annotations", ACCOUNT)
+            account = text_at(value, "metadata", "annotations", ACCOUNT_ANNOTATION)
         elif seen.kind == "ServiceAccount" and "/reader" in seen.file:
             account = seen.name
         elif seen.kind == "ClusterRoleBinding":

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping
 
 from kubectl_mesh.delivery import TOOLS
 from kubectl_mesh.delivery.removal import Installation, Tool
-from kubectl_mesh.observed.parse import Parser
+from kubectl_mesh.observed.parse import TreeParser
 from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.targets.teardown import Holder
 from kubectl_mesh.yaml_io.lookup import text_at
 
 
-def context_at(cluster: Cluster) -> str:
+def cluster_context(cluster: Cluster) -> str:
     """The kubectl context of a cluster, as its lock says; without one its name."""
     return (
         cluster.lock.says.context
@@ -22,7 +22,7 @@ def context_at(cluster: Cluster) -> str:
     )
 
 
-def namespace_at(cluster: Cluster) -> str:
+def cluster_namespace(cluster: Cluster) -> str:
     """Istio's namespace in a cluster."""
     if cluster.namespace is not None:
         return cluster.namespace.value
@@ -33,16 +33,16 @@ def namespace_at(cluster: Cluster) -> str:
     )
 
 
-def installation_at(cluster: Cluster) -> Installation:
+def build_installation(cluster: Cluster) -> Installation:
     """A cluster of the tree as its removal needs it."""
-    namespace = namespace_at(cluster)
+    namespace = cluster_namespace(cluster)
     stated = cluster.lock.says.control_plane if cluster.lock is not None else ""
     served = cluster.served_by is not None or (
         cluster.lock is not None and cluster.lock.says.served_by is not None
     )
     return Installation(
         cluster.name,
-        context_at(cluster),
+        cluster_context(cluster),
         namespace,
         stated or next((c.kind for c in cluster.releases), ""),
         tuple(sorted({c.revision or "" for c in cluster.releases})) or ("",),
@@ -60,7 +60,7 @@ def installation_at(cluster: Cluster) -> Installation:
     )
 
 
-def holder_at(cluster: Cluster, secret: str, held: Collection[RemoteSecret]) -> Holder:
+def build_secret_holder(cluster: Cluster, secret: str, held: Collection[RemoteSecret]) -> Holder:
     """A cluster of the tree that reads another by this remote secret; `held` are the remote secrets
     that may be it.
     """
@@ -72,10 +72,12 @@ def holder_at(cluster: Cluster, secret: str, held: Collection[RemoteSecret]) -> 
         ),
         "",
     )
-    return Holder(cluster.name, context_at(cluster), namespace_at(cluster), secret, controller)
+    return Holder(
+        cluster.name, cluster_context(cluster), cluster_namespace(cluster), secret, controller
+    )
 
 
-def tool_at(tree: RawTree, mesh: str) -> Tool:
+def find_delivery_tool(tree: RawTree, mesh: str) -> Tool:
     """What applies a tree, by the directory of its objects; kubectl where there is none."""
     for tool in TOOLS.values():
         if tool.DIRECTORY and tool.DIRECTORY in tree:
@@ -90,7 +92,7 @@ def _namespace(files: Mapping[str, bytes | None], mark: str) -> str:
             return next(
                 (
                     text_at(value, "metadata", "namespace") or ""
-                    for value in Parser().documents(path, body)
+                    for value in TreeParser().parse_documents(path, body)
                 ),
                 "",
             )

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, Member, Plan
-from kubectl_mesh.observed import Reader
-from kubectl_mesh.observed.parse import opaque
-from kubectl_mesh.observed.sources import some
+from kubectl_mesh.observed import TreeReader
+from kubectl_mesh.observed.parse import digest_value
+from kubectl_mesh.observed.sources import read_tree_files
 from kubectl_mesh.observed.values import RemoteSecret
 from kubectl_mesh.stores import STORES
 
@@ -25,9 +25,9 @@ class SecretState:
     server: str | None = None
 
 
-Wanted = Mapping[str, Sequence[str]]
+SecretsByDirectory = Mapping[str, Sequence[str]]
 """The clusters whose remote secrets are asked for, by the directory that has them."""
-States = Mapping[tuple[str, str], SecretState]
+StatesByDirectory = Mapping[tuple[str, str], SecretState]
 """By directory and cluster."""
 
 
@@ -36,7 +36,9 @@ def secret_path(directory: str, peer: str) -> str:
     return f"{peer}.yaml" if directory == BUNDLE_FOLDER else f"{REMOTE_SECRETS_PREFIX}{peer}.yaml"
 
 
-def read_states(out: str, plan: Plan, wanted: Wanted, now: datetime, *, rendered: bool) -> States:
+def read_secret_states(
+    out: str, plan: Plan, wanted: SecretsByDirectory, now: datetime, *, rendered: bool
+) -> StatesByDirectory:
     """The states of remote secrets that exist on disk. `rendered`: a render would write other
     files; else nobody has compared them.
     """
@@ -49,7 +51,7 @@ def read_states(out: str, plan: Plan, wanted: Wanted, now: datetime, *, rendered
         for peer in peers:
             path = f"{directory}/{secret_path(directory, peer)}"
             faults = [p for p in problems if p.where.file == path]
-            found[directory, peer] = _judge(
+            found[directory, peer] = _judge_secret(
                 own.get(path, ()), faults, plan.members[peer], directory, now, rendered=rendered
             )
     return found
@@ -65,7 +67,9 @@ def _read_files(
     # All files at once; one by one where something cannot be read.
     for group in (paths, *([path] for path in paths)):
         try:
-            view = Reader(foreign=True).read(some(out, {directory: {*group, MESH_LOCK}}))
+            view = TreeReader(foreign=True).read_state(
+                read_tree_files(out, {directory: {*group, MESH_LOCK}})
+            )
         except MeshError as error:
             if len(group) == 1:
                 place = Place(f"{directory}/{group[0]}")
@@ -79,7 +83,7 @@ def _read_files(
     return secrets, problems
 
 
-def _judge(
+def _judge_secret(
     secrets: Sequence[RemoteSecret],
     faults: Sequence[Problem],
     other: Member,
@@ -119,7 +123,7 @@ def _judge(
             )
     if own.expires is not None and own.expires <= now:
         return SecretState("expired token", f"since {own.expires:%Y-%m-%d}", own.server)
-    if own.secret is not None and login is not None and own.secret != opaque(dict(login)):
+    if own.secret is not None and login is not None and own.secret != digest_value(dict(login)):
         return SecretState(
             "other token" if own.login == "token" and "token" in login else "other login",
             "another than the one in the inputs",

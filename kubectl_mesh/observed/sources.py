@@ -16,7 +16,7 @@ class DiskTree:
     """A tree on disk: its directories by name, and the files next to them."""
 
     directories: Mapping[str, FolderOnDisk]
-    beside: Mapping[str, bytes | None]
+    loose_files: Mapping[str, bytes | None]
 
     def to_raw_tree(self) -> dict[str, dict[str, bytes | None]]:
         """The bytes of all files; None for what is not a regular file."""
@@ -25,10 +25,10 @@ class DiskTree:
             | dict.fromkeys(disk.other_entries)
             for name, disk in self.directories.items()
         }
-        return {**found, "": dict(self.beside)} if self.beside else found
+        return {**found, "": dict(self.loose_files)} if self.loose_files else found
 
 
-def on_disk(out: str) -> dict[str, dict[str, bytes | None]]:
+def read_tree(out: str) -> dict[str, dict[str, bytes | None]]:
     """The bytes of the tree in a folder; an empty one where there is none."""
     return scan_tree(out).to_raw_tree()
 
@@ -57,13 +57,15 @@ def scan_tree(out: str) -> DiskTree:
                 finally:
                     os.close(folder)
             else:
-                beside[entry.name] = _body(entry.name, top, "foreign")
+                beside[entry.name] = _read_body(entry.name, top, "foreign")
     finally:
         os.close(top)
     return DiskTree(found, beside)
 
 
-def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, bytes | None]]:
+def read_tree_files(
+    out: str, only: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, bytes | None]]:
     """These files of these directories, as far as they are there."""
     found: dict[str, dict[str, bytes | None]] = {}
     top = open_folder(out)
@@ -74,15 +76,15 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
             found[name] = {}
             for above in sorted({path.rpartition("/")[0] for path in paths}):
                 with prefix_places(out):
-                    folder = _below(top, [name, *filter(None, above.split("/"))])
+                    folder = _open_below(top, [name, *filter(None, above.split("/"))])
                 if folder is None:
                     continue
                 try:
                     for path in paths:
                         parent, _, file = path.rpartition("/")
-                        if parent == above and file and _is_there(file, folder):
+                        if parent == above and file and _exists(file, folder):
                             with prefix_places(os.path.join(out, name, above)):
-                                found[name][path] = _body(file, folder, "manifest")
+                                found[name][path] = _read_body(file, folder, "manifest")
                 finally:
                     os.close(folder)
     finally:
@@ -90,7 +92,7 @@ def some(out: str, only: Mapping[str, Collection[str]]) -> dict[str, dict[str, b
     return found
 
 
-def _body(name: str, folder: int, kind: str) -> bytes | None:
+def _read_body(name: str, folder: int, kind: str) -> bytes | None:
     """The bytes of a file; None for what is not a regular file, or too large to be one of ours."""
     try:
         found = read_regular_file(name, folder, kind)
@@ -101,7 +103,7 @@ def _body(name: str, folder: int, kind: str) -> bytes | None:
     return None if found is None else found[0]
 
 
-def _is_there(file: str, folder: int) -> bool:
+def _exists(file: str, folder: int) -> bool:
     try:
         os.stat(file, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -109,7 +111,7 @@ def _is_there(file: str, folder: int) -> bool:
     return True
 
 
-def _below(folder: int, steps: list[str]) -> int | None:
+def _open_below(folder: int, steps: list[str]) -> int | None:
     """A descriptor of a folder some steps below; None where there is none, or a link or a file in
     its place.
     """
@@ -129,7 +131,7 @@ def _below(folder: int, steps: list[str]) -> int | None:
     return current
 
 
-def rendered(tree: Tree) -> dict[str, dict[str, bytes | None]]:
+def convert_rendered_tree(tree: Tree) -> dict[str, dict[str, bytes | None]]:
     """The tree of a render."""
     return {
         name: {path: file.body for path, file in folder.items()} for name, folder in tree.items()

@@ -10,8 +10,8 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS_PATH, Certificate, Json
 from kubectl_mesh.model.issuers import CERT_MANAGER, ISTIO_CSR
 from kubectl_mesh.observed.cacerts_keys import key_names
-from kubectl_mesh.observed.crls import CRL
-from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, Parser, flat, opaque
+from kubectl_mesh.observed.crls import CRL_KEY
+from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, TreeParser, digest_value, flatten_value
 from kubectl_mesh.observed.values import Cacerts, Lock
 from kubectl_mesh.pki.issue import check_pair
 from kubectl_mesh.stores import find_store
@@ -25,24 +25,26 @@ _CERTIFICATE = "Certificate"
 """The kind of the object by which cert-manager creates `cacerts`."""
 
 
-class Certificates:
+class CertificateReader:
     """Reads PEM; the same text once, for the root is the same everywhere."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[Certificate, ...]] = {}
 
-    def read(self, file: str, pem: bytes, parser: Parser, path: str) -> tuple[Certificate, ...]:
+    def read_certificates(
+        self, file: str, pem: bytes, parser: TreeParser, path: str
+    ) -> tuple[Certificate, ...]:
         """The certificates of a text."""
         if pem not in self._known:
             try:
                 self._known[pem] = tuple(map(describe_certificate, load_certificates(file, pem)))
             except MeshError as error:
                 for problem in error.problems:
-                    parser.problem(file, problem.what, problem.fix, path, code=problem.code)
+                    parser.add_problem(file, problem.what, problem.fix, path, code=problem.code)
                 return ()
         return self._known[pem]
 
-    def signer(self, files: Mapping[str, bytes]) -> str | None:
+    def find_signer(self, files: Mapping[str, bytes]) -> str | None:
         """The fingerprint of the root that an intermediate leads to, by the signatures; None where
         it leads to none.
         """
@@ -62,8 +64,12 @@ class Certificates:
         return describe_certificate(root).fingerprint if root is not None else None
 
 
-def trust(
-    directory: str, value: Json, lock: Lock | None, parser: Parser, certificates: Certificates
+def parse_cacerts(
+    directory: str,
+    value: Json,
+    lock: Lock | None,
+    parser: TreeParser,
+    certificates: CertificateReader,
 ) -> Cacerts:
     """The trust of a cluster whose `cacerts` is `value`; None where there is none."""
     file = f"{directory}/{CACERTS_PATH}"
@@ -82,12 +88,12 @@ def trust(
     store, kind = find_store(value), text_at(value, "kind") or ""
     if kind == _CERTIFICATE or store.OUTSIDE:
         name = CERT_MANAGER if kind == _CERTIFICATE else store.NAME
-        made = Cacerts(file, name, kind, issuer=flat(mapping_at(value, "spec")))
+        made = Cacerts(file, name, kind, issuer=flatten_value(mapping_at(value, "spec")))
         return _with_lock(made, value, lock)
     data = mapping_at(value, *store.DATA)
     if store.CLEAR:
-        return _plain(file, kind, data, parser, certificates)
-    return _with_lock(Cacerts(file, store.NAME, kind, sealed=opaque(data)), value, lock)
+        return _parse_clear(file, kind, data, parser, certificates)
+    return _with_lock(Cacerts(file, store.NAME, kind, sealed=digest_value(data)), value, lock)
 
 
 def _with_lock(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
@@ -97,32 +103,36 @@ def _with_lock(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
         intermediate_fingerprint=lock.says.intermediate,
         root_fingerprints=lock.says.roots,
         signer=made.signer or lock.says.signer,
-        others={CRL: opaque(lock.says.crl)} if lock.says.crl is not None else {},
+        others={CRL_KEY: digest_value(lock.says.crl)} if lock.says.crl is not None else {},
         recipients=find_store(value).find_recipients(value) or lock.says.recipients,
         sealed_for=lock.says.sealed_for,
     )
 
 
-def _plain(
-    file: str, kind: str, data: Mapping[str, Any], parser: Parser, certificates: Certificates
+def _parse_clear(
+    file: str,
+    kind: str,
+    data: Mapping[str, Any],
+    parser: TreeParser,
+    certificates: CertificateReader,
 ) -> Cacerts:
     files: dict[str, bytes] = {}
     names = key_names(data)
     for name, key_name in names.items():
         encoded = data.get(key_name)
         if not isinstance(encoded, str):
-            parser.problem(
+            parser.add_problem(
                 file, f"{name} is missing", path=f'data."{name}"', code=CACERTS_INCOMPLETE
             )
             continue
         body = decode_base64(encoded)
         if body is None:
-            parser.problem(file, "is not base64", path=f'data."{key_name}"', code="not-base64")
+            parser.add_problem(file, "is not base64", path=f'data."{key_name}"', code="not-base64")
         else:
             files[name] = body
-    key, crl = files.pop("ca-key.pem", None), _crl(data)
+    key, crl = files.pop("ca-key.pem", None), _decode_crl(data)
     read = {
-        name: certificates.read(file, body, parser, f'data."{name}"')
+        name: certificates.read_certificates(file, body, parser, f'data."{name}"')
         for name, body in files.items()
     }
     own, roots = read.get("ca-cert.pem", ()), read.get("root-cert.pem", ())
@@ -135,22 +145,24 @@ def _plain(
         roots=roots,
         intermediate_fingerprint=own[0].fingerprint if own else None,
         root_fingerprints=tuple(root.fingerprint for root in roots),
-        signer=certificates.signer(files),
+        signer=certificates.find_signer(files),
         root_pem=files.get("root-cert.pem"),
-        key=opaque(key) if key is not None else None,
-        pair=_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
-        files=files if crl is None else {**files, CRL: crl},
+        key=digest_value(key) if key is not None else None,
+        pair=_is_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
+        files=files if crl is None else {**files, CRL_KEY: crl},
         others={
-            str(name): opaque(value) for name, value in data.items() if name not in names.values()
+            str(name): digest_value(value)
+            for name, value in data.items()
+            if name not in names.values()
         },
     )
 
 
-def _crl(data: Mapping[str, Any]) -> bytes | None:
+def _decode_crl(data: Mapping[str, Any]) -> bytes | None:
     """The CRLs that istiod hands to its proxies; None where there are none, or not in base64."""
-    encoded = data.get(CRL)
+    encoded = data.get(CRL_KEY)
     return decode_base64(encoded) if isinstance(encoded, str) else None
 
 
-def _pair(file: str, certificate: bytes, key: bytes) -> bool:
+def _is_pair(file: str, certificate: bytes, key: bytes) -> bool:
     return not check_pair(file, certificate, key)

@@ -22,9 +22,9 @@ from kubectl_mesh.operations.context_entry import (
 from kubectl_mesh.operations.file_actions import FileAction
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology.names import LABEL_RULE, NAME_CODES, NAME_TAKEN
-from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
-from kubectl_mesh.workdir.places import TOPOLOGY
-from kubectl_mesh.workdir.topology_file import parsed, read_topology
+from kubectl_mesh.workdir.kubeconfig_file import read_user_contexts
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
+from kubectl_mesh.workdir.topology_file import parse_topology, read_topology
 from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load_document
 
@@ -65,12 +65,12 @@ def add_cluster(new: NewCluster, environment: Mapping[str, str], warn: Warn) -> 
     KUBECONFIG in `environment` names the default kubeconfig, and `warn` reports that there is none.
     Raises a `MeshError` if the topology says something else about the context.
     """
-    path = join_path(new.directory, TOPOLOGY)
+    path = join_path(new.directory, TOPOLOGY_FILE)
     with hold_lock(new.directory):
         private_files.check_regular(path)
         # Says what is wrong before anything is added to it.
-        read_topology(new.directory, empty=True)
-        source = read_inside(new.directory, TOPOLOGY, "topology") or b""
+        read_topology(new.directory, allow_empty=True)
+        source = read_inside(new.directory, TOPOLOGY_FILE, "topology") or b""
         document = load_document(path, source)
         present = _find_present(document, new)
         found = _find_server(document, new, environment, warn)
@@ -84,7 +84,7 @@ def add_cluster(new: NewCluster, environment: Mapping[str, str], warn: Warn) -> 
         done = _add_authority(new, cluster, found.authority)
         if entry:
             replace_file(path, source, body)
-            done.append(FileAction("update", TOPOLOGY))
+            done.append(FileAction("update", TOPOLOGY_FILE))
     return AddResult(new.directory, cluster, tuple(done), topology.warnings)
 
 
@@ -114,7 +114,7 @@ def _find_server(
 ) -> ContextEntry:
     """The server and the CA of the cluster, as they are stated or in a kubeconfig."""
     authority = _read_authority(new.ca) if new.ca is not None else None
-    known = kubeconfig_entries(new.kubeconfig, environment)
+    known = read_user_contexts(new.kubeconfig, environment)
     if new.server is not None:
         if authority is None and known is not None:
             authority = _known_authority(known, new.context)
@@ -169,7 +169,7 @@ def _list_missing(
 def _check_topology(path: str, body: bytes, context: str) -> Topology:
     """The topology that is about to be written; a problem of a value is at its flag."""
     try:
-        return parsed(path, body)
+        return parse_topology(path, body)
     except MeshError as error:
         flags = {path_text(("contexts", context, key)): flag for key, flag in _FLAGS.items()}
         raise MeshError(_at_flag(p, flags) for p in error.problems) from None

@@ -18,8 +18,8 @@ from kubectl_mesh.operations.adopted_difference import compare_first_render
 from kubectl_mesh.operations.adopted_files import AdoptedFiles, build_files
 from kubectl_mesh.operations.context_networks import split_network
 from kubectl_mesh.operations.file_actions import FileAction, add_missing
-from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, let_through, write_gitignore
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, unignored_file_problems, write_gitignore
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _write_files(
     with hold_lock(directory):
         done = [FileAction("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE)]
         secret = [n for n in files.private if not n.startswith("certs/") or n.endswith("key.pem")]
-        if bare := let_through(
+        if bare := unignored_file_problems(
             directory,
             [*secret, "certs/root-key.pem"],
             join_path(directory, GITIGNORE_FILE),
@@ -102,7 +102,9 @@ def _write_files(
         # complete.
         done += [
             add_missing(directory, name, body)
-            for name, body in sorted(files.public.items(), key=lambda item: item[0] == TOPOLOGY)
+            for name, body in sorted(
+                files.public.items(), key=lambda item: item[0] == TOPOLOGY_FILE
+            )
         ]
         make_folder(os.path.join(directory, "credentials"), 0o700)
     return sorted(done, key=lambda f: (f.path != GITIGNORE_FILE, "/" in f.path, f.path))

@@ -12,7 +12,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.cacerts import SigningCa
 from kubectl_mesh.pki import inuse
 from kubectl_mesh.pki.union import together
-from kubectl_mesh.workdir.certs_folder import read_root
+from kubectl_mesh.workdir.certs_folder import read_root_certificates
 from kubectl_mesh.x509.layout import ROOT_CERT
 
 
@@ -83,7 +83,7 @@ def _find_root(held: Mapping[str, SigningCa], directory: str, notes: Notes) -> b
     except MeshError as error:
         notes.problems += error.problems
         return None
-    there = read_root(directory)
+    there = read_root_certificates(directory)
     if there is None or not root or there.split() == root.split():
         return root
     what = (

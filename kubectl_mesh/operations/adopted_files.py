@@ -19,8 +19,8 @@ from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.text import marked_text, path_text
 from kubectl_mesh.topology.names import name_of
 from kubectl_mesh.workdir.base_file import parse_base
-from kubectl_mesh.workdir.places import BASE, TOPOLOGY
-from kubectl_mesh.workdir.topology_file import parsed
+from kubectl_mesh.workdir.places import BASE_FILE, TOPOLOGY_FILE
+from kubectl_mesh.workdir.topology_file import parse_topology
 from kubectl_mesh.yaml_io.read import load_document
 from kubectl_mesh.yaml_io.write import dump_yaml
 
@@ -72,7 +72,7 @@ def build_files(
         return mesh, AdoptedFiles()
     text = files.TOPOLOGY_HEAD + dump_yaml(value)
     try:
-        topology = parsed(join_path(directory, TOPOLOGY), text.encode())
+        topology = parse_topology(join_path(directory, TOPOLOGY_FILE), text.encode())
     except MeshError as error:
         notes.problems += [_explained(p, mesh) for p in error.problems]
         return mesh, AdoptedFiles()
@@ -82,7 +82,7 @@ def build_files(
     logins = {n: b for n, b in named.items() if n.startswith("credentials/")}
     others = {n: b for n, b in named.items() if n not in logins}
     return mesh, AdoptedFiles(
-        {TOPOLOGY: text.encode(), BASE: base.encode(), **others},
+        {TOPOLOGY_FILE: text.encode(), BASE_FILE: base.encode(), **others},
         {**logins, **certificates.files},
     )
 
@@ -114,7 +114,7 @@ def _build_base(mesh: Mesh, kind: str, topology: Topology, directory: str, notes
     parts = basedoc.base_documents(mesh, kind, next(iter(versions)) if len(versions) == 1 else None)
     if not parts:
         return targets.KINDS[kind].STARTER
-    path = join_path(directory, BASE)
+    path = join_path(directory, BASE_FILE)
     mains = [c.main for c in mesh.clusters if c.main is not None]
     for _ in range(_TRIES):
         text = basedoc.base_text(parts)

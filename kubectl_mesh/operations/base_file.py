@@ -17,7 +17,7 @@ from kubectl_mesh.model import MESH_LOCK, Topology
 from kubectl_mesh.safety.refusal import way_out_text
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.tree.lock_file import parse_lock
-from kubectl_mesh.workdir.places import BASE
+from kubectl_mesh.workdir.places import BASE_FILE
 
 
 def assumption(directory: str, topology: Topology, out: str) -> str:
@@ -29,7 +29,7 @@ def assumption(directory: str, topology: Topology, out: str) -> str:
 
 def assumption_text(directory: str) -> str:
     """As `assumption`, where the inputs were accepted, so that base.yaml is not lost."""
-    if os.path.lexists(join_path(directory, BASE)):
+    if os.path.lexists(join_path(directory, BASE_FILE)):
         return ""
     return (
         "Attention: Istio 1.4 is assumed, because base.yaml is missing. For today's Istio, run"
@@ -43,7 +43,7 @@ def lost(
     """That base.yaml is missing, by the tree in `out`: a missing file does not ask for Istio 1.4 in
     every cluster.
     """
-    if os.path.lexists(join_path(directory, BASE)):
+    if os.path.lexists(join_path(directory, BASE_FILE)):
         return []
     names = [c.name for c in topology.clusters if c.name not in unapplied]
     kinds = {name: kind for name in names if (kind := _kind(out, name)) not in (None, targets.OLD)}
@@ -54,11 +54,13 @@ def lost(
         " it every control plane would be Istio 1.4"
     )
     fix = (
-        f"put it back (git checkout -- {BASE}); for Istio 1.4 write one of kind {targets.OLD}"
+        f"put it back (git checkout -- {BASE_FILE}); for Istio 1.4 write one of kind {targets.OLD}"
         f"{way_out_text(list(kinds))}"
     )
     return [
-        Problem(Place(join_path(directory, BASE)), what, fix, "base-valid", code="base-missing")
+        Problem(
+            Place(join_path(directory, BASE_FILE)), what, fix, "base-valid", code="base-missing"
+        )
     ]
 
 

@@ -24,7 +24,7 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.sealing import Sealing
 from kubectl_mesh.targets.releases import release_warnings
 from kubectl_mesh.workdir.certs_folder import read_certs
-from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY, ROTATION_FILE
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.templates import Manifests
@@ -68,7 +68,7 @@ def make(
         raise MeshError(sealed.restorable(store))
     warnings = {
         *_input_warnings(inputs),
-        *located(inputs.directory, sealed.warnings(store)),
+        *relocate_problems(inputs.directory, sealed.warnings(store)),
         *_mesh_warnings(inputs, plan, pki, at, throwaway=throwaway),
     }
     return Rendered(
@@ -106,7 +106,7 @@ def _with_ca_dates(inputs: CheckedInputs, issued: Callable[[], Pki], at: datetim
 def _input_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
     """The warnings of what was read."""
     yield from inputs.loose
-    yield from located(inputs.directory, _store_warnings(inputs))
+    yield from relocate_problems(inputs.directory, _store_warnings(inputs))
     yield from private_files.borrowed(inputs)
 
 
@@ -118,14 +118,16 @@ def _mesh_warnings(
     yield from plan.warnings
     yield from pki.warnings
     tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
-    yield from located(directory, tokens, (p.where.file for p in tokens))
+    yield from relocate_problems(directory, tokens, (p.where.file for p in tokens))
     for warning in (
         *target.warnings(topology, pki),
         *release_warnings(topology, inputs.base, target),
     ):
         if not (throwaway and warning.id == "certs-key-type" and pki.new_files):
             yield warning
-    yield from located(directory, crl_support_warnings(topology, has_crl=pki.crl is not None))
+    yield from relocate_problems(
+        directory, crl_support_warnings(topology, has_crl=pki.crl is not None)
+    )
     yield from target.lost_settings(plan, inputs.base) if inputs.base else ()
 
 
@@ -157,8 +159,8 @@ def _placed(inputs: CheckedInputs, work: Callable[[], Pki]) -> Pki:
     try:
         pki = work()
     except MeshError as error:
-        raise MeshError(located(inputs.directory, error.problems)) from None
-    return replace(pki, warnings=located(inputs.directory, pki.warnings))
+        raise MeshError(relocate_problems(inputs.directory, error.problems)) from None
+    return replace(pki, warnings=relocate_problems(inputs.directory, pki.warnings))
 
 
 def _asked(
@@ -203,10 +205,13 @@ def root(directory: str, organization: str, key_type: str, days: int, at: dateti
     kept = {name: body for name, body in there.files.items() if name in (ROOT_CERT, ROOT_KEY)}
     try:
         return issue(
-            Wanted(organization, key_type, days, 730, {}), kept, at, folders=there.intermediates
+            Wanted(organization, key_type, days, 730, {}),
+            kept,
+            at,
+            folders=there.intermediate_folders,
         )
     except MeshError as error:
-        raise MeshError(located(directory, error.problems)) from None
+        raise MeshError(relocate_problems(directory, error.problems)) from None
 
 
 def narrowed(inputs: CheckedInputs, only: frozenset[str]) -> CheckedInputs:

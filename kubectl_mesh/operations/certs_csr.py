@@ -19,7 +19,7 @@ from kubectl_mesh.pki.requests import requests
 from kubectl_mesh.pki.wanted import Progress, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import intermediate_folder
 
 
@@ -50,7 +50,7 @@ def write_requests(
         try:
             new = requests(wanted_certificates(inputs, asked), inputs.kept, progress)
         except MeshError as error:
-            raise MeshError(located(directory, error.problems)) from None
+            raise MeshError(relocate_problems(directory, error.problems)) from None
         note = private_files.keep_out(inputs)
         with attach_notes([note]):
             write_certificates(join_path(directory, "certs"), new)

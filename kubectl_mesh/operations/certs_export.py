@@ -15,8 +15,8 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.workdir.git_ignore import exposed
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.git_ignore import list_unignored_files
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def export_intermediates(
     topology = inputs.topology
     if not store_of(topology).OUTSIDE:
         raise refuse(
-            join_path(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY_FILE),
             f"says store: {topology.store}; only the store external is filled by hand",
             "write store: external",
             code="store-not-external",
@@ -109,7 +109,7 @@ def _write_files(
         bodies[f"{name}/cacerts.json"] = f"{text}\n".encode()
     if problems:
         raise MeshError(problems)
-    if bare := exposed(to, list(bodies), machine.environment):
+    if bare := list_unignored_files(to, list(bodies), machine.environment):
         raise refuse(
             to,
             f"lies in a git work tree that would take {bare[0]}",

@@ -25,7 +25,7 @@ from kubectl_mesh.pki.requests import Awaited, accept, follows
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import work_path
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.x509.chain import outlives_root_problems
 from kubectl_mesh.x509.layout import ROOT_CERT, intermediate_folder
 
@@ -131,7 +131,7 @@ def _import_first(
         _check_signer(inputs, name, came.name, new)
     except MeshError as error:
         given = (came.name, root.name if root is not None else None)
-        raise MeshError(located(directory, error.problems, given=given)) from None
+        raise MeshError(relocate_problems(directory, error.problems, option_files=given)) from None
     note = private_files.keep_out(inputs)
     with attach_notes([note]):
         write_certificates(join_path(directory, "certs"), new)
@@ -153,7 +153,9 @@ def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
         change = accept_next(name, clusters, came, inputs.certs, inputs.machine.now)
         _check_signer(inputs, name, came.name, change.write)
     except MeshError as error:
-        raise MeshError(located(directory, error.problems, given=(came.name,))) from None
+        raise MeshError(
+            relocate_problems(directory, error.problems, option_files=(came.name,))
+        ) from None
     note = private_files.keep_out(inputs, private_files.ARCHIVED)
     with attach_notes([note]):
         exchange_certificates(directory, change)
@@ -195,7 +197,7 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
         topology = inputs.topology
         if not topology.has_intermediate_files:
             raise refuse(
-                join_path(directory, TOPOLOGY),
+                join_path(directory, TOPOLOGY_FILE),
                 f"says issuer: {topology.issuer}, which makes the intermediates in the clusters",
                 "write issuer: local or csr",
                 code="certificates-made-in-clusters",
@@ -219,7 +221,9 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
             new = inuse.take(name, clusters, given, inputs.kept, machine.now)
         except MeshError as error:
             named = (request.file, request.key, request.root)
-            raise MeshError(located(directory, error.problems, given=named)) from None
+            raise MeshError(
+                relocate_problems(directory, error.problems, option_files=named)
+            ) from None
         notes = keep_keys_out(directory, machine)
         with attach_notes(notes):
             write_certificates(result.certs, new)

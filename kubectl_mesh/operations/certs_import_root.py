@@ -22,7 +22,7 @@ from kubectl_mesh.pki.own import own_root
 from kubectl_mesh.pki.rotation import Rotation
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.workdir.certs_folder import read_certs
-from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import (
     CRL_FILE,
@@ -81,7 +81,7 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
     _check_signs_here(directory, topology)
     if key is None and topology is not None and topology.issuer != "csr":
         raise refuse(
-            join_path(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing"
             " here",
             "give --key FILE; or write `certificates: {issuer: csr}`, and somebody else signs",
@@ -94,7 +94,7 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
         try:
             taken = own_root(root, pair, kept, clusters, machine.now)
         except MeshError as error:
-            raise MeshError(located(directory, error.problems)) from None
+            raise MeshError(relocate_problems(directory, error.problems)) from None
         notes = keep_keys_out(directory, machine)
         with attach_notes(notes):
             for name, body in taken.files.items():
@@ -106,7 +106,7 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
         frozenset(taken.files),
         pair is not None,
         topology is not None,
-        located(directory, taken.warnings),
+        relocate_problems(directory, taken.warnings),
         notes,
     )
 
@@ -147,7 +147,7 @@ def import_union(
         try:
             change, taken = joining.join(others, own, kept, clusters, machine.now)
         except MeshError as error:
-            raise MeshError(located(directory, error.problems)) from None
+            raise MeshError(relocate_problems(directory, error.problems)) from None
         notes: tuple[str, ...] = ()
         if change.write:
             private = (f"certs/{NEXT_ROOT_KEY}", ".kubectl-mesh-certs/root-key.pem")
@@ -228,7 +228,7 @@ def _check_signs_here(directory: str, topology: Topology | None) -> None:
     """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
     if topology is not None and not topology.has_intermediate_files:
         raise refuse(
-            join_path(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {topology.issuer}, which has its root in the clusters; one that is here"
             " signs nothing",
             "bring the root in there; or write issuer: local or csr",
@@ -239,8 +239,8 @@ def _check_signs_here(directory: str, topology: Topology | None) -> None:
 def _read_topology(directory: str) -> Topology | None:
     """The topology, None where there is none yet: a root may be there before the mesh is."""
     return (
-        read_topology(directory, empty=True)
-        if os.path.lexists(join_path(directory, TOPOLOGY))
+        read_topology(directory, allow_empty=True)
+        if os.path.lexists(join_path(directory, TOPOLOGY_FILE))
         else None
     )
 
@@ -253,7 +253,7 @@ def _read_files(
     certs = read_certs(directory, names)
     known = [
         base
-        for base in certs.intermediates
+        for base in certs.intermediate_folders
         if names is None or base in {intermediate_folder(name) for name in names}
     ]
     wanted = {

@@ -10,8 +10,13 @@ from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.pki.wanted import Wanted
-from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, MADE_FIRST, let_through, write_gitignore
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.git_ignore import (
+    FIRST_PRIVATE_FILES,
+    GITIGNORE_FILE,
+    unignored_file_problems,
+    write_gitignore,
+)
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
 
 def gather_own_certificates(directory: str, machine: Machine) -> CheckedInputs:
@@ -19,7 +24,7 @@ def gather_own_certificates(directory: str, machine: Machine) -> CheckedInputs:
     inputs = load_inputs(directory, None, machine)
     if not inputs.topology.has_intermediate_files:
         raise refuse(
-            join_path(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {inputs.topology.issuer}, which makes and renews the certificates in the"
             " clusters",
             "renew them there",
@@ -33,7 +38,7 @@ def gather_for_requests(directory: str, machine: Machine) -> CheckedInputs:
     inputs = load_inputs(directory, None, machine)
     if inputs.topology.issuer != "csr":
         raise refuse(
-            join_path(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody"
             " else signs",
             "write `certificates: {issuer: csr}`",
@@ -84,6 +89,8 @@ def keep_keys_out(directory: str, machine: Machine, more: Sequence[str] = ()) ->
     wrote = write_gitignore(directory)
     notes = (f"wrote {ignore}, which keeps keys and tokens out of git",) if wrote else ()
     with attach_notes(notes):
-        if bare := let_through(directory, [*MADE_FIRST, *more], ignore, machine.environment):
+        if bare := unignored_file_problems(
+            directory, [*FIRST_PRIVATE_FILES, *more], ignore, machine.environment
+        ):
             raise MeshError(bare)
     return notes

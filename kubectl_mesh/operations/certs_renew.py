@@ -23,7 +23,7 @@ from kubectl_mesh.pki.renew import ask, expiring, renew
 from kubectl_mesh.pki.wanted import Progress, Wanted, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import CRL_FILE, intermediate_folder
 
 
@@ -119,7 +119,7 @@ def _issue(
         now = inputs.machine.now
         return renew(wanted, inputs.certs, now, progress, keep_key=keep_key), None
     except MeshError as error:
-        raise MeshError(located(inputs.directory, error.problems)) from None
+        raise MeshError(relocate_problems(inputs.directory, error.problems)) from None
 
 
 def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
@@ -130,7 +130,7 @@ def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
         try:
             return expiring(own, inputs.kept, inputs.machine.now, request.within)
         except MeshError as error:
-            raise MeshError(located(inputs.directory, error.problems)) from None
+            raise MeshError(relocate_problems(inputs.directory, error.problems)) from None
     if not request.names:
         return sorted(n for n in own if f"{intermediate_folder(n)}/ca-cert.pem" in inputs.kept)
     wanted = chosen_clusters(topology, request.names, "NAME")

@@ -18,7 +18,7 @@ from kubectl_mesh.pki.revoke import CrlOrder, SignedCrls, sign_bundle
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import read_archive, read_certs
-from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.workdir.topology_file import has_no_clusters, read_topology
 from kubectl_mesh.x509.layout import (
     CRL_FILE,
@@ -95,12 +95,12 @@ def sign_crls(
 
 def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs:
     """The working directory, where its CRLs can be signed."""
-    topology = read_topology(directory, empty=True)
+    topology = read_topology(directory, allow_empty=True)
     inputs = load_inputs(directory, None, machine, topology=topology)
     certs = join_path(directory, "certs")
     if not inputs.topology.has_intermediate_files:
         raise refuse(
-            join_path(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {inputs.topology.issuer}; what it signed, it revokes",
             "revoke it where that issuer is",
             code="certificates-made-in-clusters",
@@ -151,7 +151,7 @@ def _sign(inputs: CheckedInputs, named: _Named, days: int, *, clear: bool) -> Cr
     try:
         signed = sign_bundle(certs, own, order, now)
     except MeshError as error:
-        raise MeshError(located(directory, error.problems)) from None
+        raise MeshError(relocate_problems(directory, error.problems)) from None
     write_certificates(
         join_path(directory, "certs"), signed.files, replaced=(ROTATION_FILE, CRL_FILE)
     )
@@ -174,7 +174,7 @@ def _result(
         ROTATION_FILE in signed.files,
         len(own),
         is_alone,
-        located(inputs.directory, warnings),
+        relocate_problems(inputs.directory, warnings),
     )
 
 

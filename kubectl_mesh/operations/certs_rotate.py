@@ -26,7 +26,7 @@ from kubectl_mesh.pki.rotation import Rotation
 from kubectl_mesh.pki.wanted import NamedFile, Progress, silent
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_archive
-from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.x509.layout import INTERMEDIATE_FILES, NEXT_ROOT_KEY, ROOT_KEY
 
 
@@ -152,7 +152,7 @@ def _change_certs(
         try:
             change = step(inputs, rotation.read(inputs.kept))
         except MeshError as error:
-            raise MeshError(located(directory, error.problems)) from None
+            raise MeshError(relocate_problems(directory, error.problems)) from None
         private = (*private_files.ARCHIVED, f"certs/{NEXT_ROOT_KEY}")
         note = private_files.keep_out(inputs, private)
         with attach_notes([note]):
@@ -175,7 +175,7 @@ def _require_rotation(directory: str, on: Rotation | None) -> Rotation:
 
 def _read_new_root(inputs: CheckedInputs, root: str | None) -> NamedFile | None:
     """The new root that somebody else holds; None where it is made here."""
-    path = join_path(inputs.directory, TOPOLOGY)
+    path = join_path(inputs.directory, TOPOLOGY_FILE)
     if root is None:
         if inputs.topology.issuer == "csr":
             raise refuse(
@@ -218,9 +218,9 @@ def _with_archive(directory: str, certs: CertsFolder, on: Rotation) -> CertsFold
     """`certs/` with the key of an old root, or else the intermediates that signed before."""
     if on.step != "sign-new":
         return certs
-    names = steps.archived_roots(on, certs.archive)
+    names = steps.archived_roots(on, certs.archive_names)
     found = read_archive(directory, names, (ROOT_KEY,))
     if on.union and not found:
-        names = [name for name in certs.archive if name.startswith("intermediate-")]
+        names = [name for name in certs.archive_names if name.startswith("intermediate-")]
         found = read_archive(directory, names, INTERMEDIATE_FILES)
     return replace(certs, archived_files=found)

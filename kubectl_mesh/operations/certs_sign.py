@@ -11,7 +11,7 @@ from kubectl_mesh.fs.owned_files import add_files
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.pki.requests import Request, read_request, sign
 from kubectl_mesh.workdir.certs_folder import read_certs
-from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import ROOT_CERT
 
 
@@ -46,7 +46,7 @@ def sign_requests(
                 )
             signed[request.cluster] = file, sign(request, certs.files, days, now)
         except MeshError as error:
-            problems += located(directory, error.problems, given=files)
+            problems += relocate_problems(directory, error.problems, option_files=files)
     if problems:
         raise MeshError(problems)
     make_folder(to)

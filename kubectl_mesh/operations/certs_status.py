@@ -10,7 +10,7 @@ from kubectl_mesh.operations.server_cas import server_ca_dates
 from kubectl_mesh.pki import dates
 from kubectl_mesh.pki.status import ends, server_ca_values, status
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_certs
-from kubectl_mesh.workdir.places import TOPOLOGY, located
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.workdir.topology_file import read_topology
 
 
@@ -23,7 +23,7 @@ def read_status(directory: str, machine: Machine) -> dict[str, Any]:
     try:
         value = status(topology, certs, machine.now)
     except MeshError as error:
-        raise MeshError(located(directory, error.problems)) from None
+        raise MeshError(relocate_problems(directory, error.problems)) from None
     return value | {"servers": server_ca_values(servers, machine.now)}
 
 
@@ -35,7 +35,7 @@ def read_dates(directory: str) -> tuple[str, list[Expiry]]:
     try:
         roots, intermediates, crl = ends(certs.files, own)
     except MeshError as error:
-        raise MeshError(located(directory, error.problems)) from None
+        raise MeshError(relocate_problems(directory, error.problems)) from None
     return topology.mesh_id, [
         *map(dates.root, roots),
         *(dates.intermediate(name, one) for name, one in intermediates.items()),
@@ -49,7 +49,7 @@ def _read_own(directory: str) -> tuple[Topology, CertsFolder]:
     topology = read_topology(directory)
     if not topology.has_intermediate_files:
         raise refuse(
-            join_path(directory, TOPOLOGY),
+            join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {topology.issuer}, which makes the certificates in the clusters; none is"
             " here",
             "look there",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, FolderChange, Topology
 from kubectl_mesh.observed.lazy import open_tree, open_trees
-from kubectl_mesh.observed.sources import some
+from kubectl_mesh.observed.sources import read_tree_files
 from kubectl_mesh.observed.values import Files, MeshState
 from kubectl_mesh.operations import sealed_logins
 from kubectl_mesh.operations.last_commit import read_commit
@@ -54,7 +54,7 @@ def review_before_write(
     """
     old, new, render = _plan_render(rendered, changes, out, now, unapplied)
     logins = sealed_logins.sealed_anew(out, rendered, changes)
-    disk = some(out, needed_paths(render))
+    disk = read_tree_files(out, needed_paths(render))
     return review(old, new, out, replace(render, resealed=logins, disk=disk))
 
 

@@ -20,9 +20,9 @@ from kubectl_mesh.targets.target import Target
 from kubectl_mesh.topology.peers import login_holders
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.workdir.credential_files import Credentials
-from kubectl_mesh.workdir.files import with_check
-from kubectl_mesh.workdir.inputs import Inputs, is_borrowed, read_inputs
-from kubectl_mesh.workdir.places import located, sealing_file
+from kubectl_mesh.workdir.files import with_check_id
+from kubectl_mesh.workdir.inputs import Inputs, is_server_from_kubeconfig, read_inputs
+from kubectl_mesh.workdir.places import relocate_problems, sealing_certificate_file
 from kubectl_mesh.workdir.topology_file import read_topology
 
 
@@ -74,7 +74,7 @@ class CheckedInputs:
     @property
     def folders(self) -> tuple[str, ...]:
         """The intermediates that exist, those of clusters outside the topology too."""
-        return self.certs.intermediates
+        return self.certs.intermediate_folders
 
     @property
     def leftovers(self) -> bool:
@@ -84,7 +84,7 @@ class CheckedInputs:
     @property
     def archived(self) -> tuple[str, ...]:
         """What is in `certs/archive/`."""
-        return self.certs.archive
+        return self.certs.archive_names
 
 
 def load_inputs(
@@ -165,7 +165,7 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
             *certs.warnings,
         ),
         _broken(inputs, topology, servers),
-        config.is_own and config.document is not None and has_credentials(config.document),
+        config.is_default and config.document is not None and has_credentials(config.document),
         sealing.certificates,
         coming=inputs.credentials.next_tokens,
         has_known_kind=control_plane.has_known_kind,
@@ -184,7 +184,7 @@ def _target_problems(control_plane: ControlPlane) -> Iterator[Problem]:
 
 def _broken(inputs: Inputs, topology: Topology, servers: Servers) -> frozenset[tuple[str, str]]:
     """What is known to be wrong, by its kind and the cluster's name."""
-    tokens = {("token", name) for name in inputs.credentials.broken}
+    tokens = {("token", name) for name in inputs.credentials.broken_clusters}
     if inputs.kubeconfig.problems or servers.problems:
         names = [c.name for c in topology.clusters if c.server is None]
     else:
@@ -194,12 +194,12 @@ def _broken(inputs: Inputs, topology: Topology, servers: Servers) -> frozenset[t
 
 def _borrowed(inputs: Inputs, topology: Topology, servers: Servers) -> tuple[str, ...]:
     """The clusters whose server or CA only kubeconfig.yaml has."""
-    if not inputs.kubeconfig.is_own:
+    if not inputs.kubeconfig.is_default:
         return ()
     return tuple(
         c.name
         for c in topology.clusters
-        if c.name in servers.servers and is_borrowed(c, inputs.server_cas.bodies)
+        if c.name in servers.servers and is_server_from_kubeconfig(c, inputs.server_cas.bodies)
     )
 
 
@@ -207,11 +207,11 @@ def _server_problems(inputs: Inputs, topology: Topology, servers: Servers) -> It
     """What is wrong with the API servers, and with the kubeconfig that names them."""
     config = inputs.kubeconfig
     yield from config.problems
-    yield from with_check(servers.problems, "kubeconfig-context")
+    yield from with_check_id(servers.problems, "kubeconfig-context")
     if config.document is not None and config.document.problems:
         yield from _later_server_problems(topology, config.document, inputs.server_cas.bodies)
     faults = [p for problems in servers.faults.values() for p in problems]
-    yield from located(
+    yield from relocate_problems(
         inputs.directory, faults, (c.certificate_authority for c in topology.clusters)
     )
 
@@ -229,7 +229,7 @@ def _later_server_problems(
         problems += [
             p for faults in servers.faults.values() for p in faults if p.id != "kubeconfig-context"
         ]
-    return with_check(problems, "kubeconfig-context")
+    return with_check_id(problems, "kubeconfig-context")
 
 
 def _shared_token_problems(
@@ -271,19 +271,21 @@ class _Sealing:
 
 def _check_sealing(inputs: Inputs, machine: Machine) -> _Sealing:
     certificates: dict[str, Any] = {}
-    problems = list(inputs.sealing.problems)
+    problems = list(inputs.sealing_certificates.problems)
     warnings: list[Problem] = []
     for cluster in inputs.topology.clusters:
-        name = sealing_file(cluster.name)
-        body = inputs.sealing.bodies.get(name)
+        name = sealing_certificate_file(cluster.name)
+        body = inputs.sealing_certificates.bodies.get(name)
         if body is None:
             continue
         command = sealed.command(cluster, inputs.directory)
         try:
             certificates[cluster.name], more = sealed.load(name, body, machine.now, command)
-            warnings += located(inputs.directory, more)
+            warnings += relocate_problems(inputs.directory, more)
         except MeshError as error:
-            problems += located(inputs.directory, with_check(error.problems, "sealing-certificate"))
+            problems += relocate_problems(
+                inputs.directory, with_check_id(error.problems, "sealing-certificate")
+            )
     return _Sealing({} if problems else certificates, tuple(problems), tuple(warnings))
 
 
@@ -295,5 +297,5 @@ def _rotation_problems(inputs: Inputs) -> tuple[Problem, ...]:
     try:
         rotation.judge(files, inputs.topology.issuer)
     except MeshError as error:
-        return located(inputs.directory, with_check(error.problems, "certs-readable"))
+        return relocate_problems(inputs.directory, with_check_id(error.problems, "certs-readable"))
     return ()

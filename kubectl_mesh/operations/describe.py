@@ -7,7 +7,12 @@ from datetime import datetime
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, FolderChange, Pki, Plan
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.secret_states import SecretState, States, read_states, secret_path
+from kubectl_mesh.observed.secret_states import (
+    SecretState,
+    StatesByDirectory,
+    read_secret_states,
+    secret_path,
+)
 from kubectl_mesh.operations import base_file, build, partial
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
@@ -36,7 +41,7 @@ class Description:
     """The files on disk, by directory."""
     committed: frozenset[str] | None
     """The paths below `out` that git's HEAD has; None where there is no repository."""
-    states: States
+    states: StatesByDirectory
     """The states of remote secrets on disk that are not as a render would write them."""
     refused: tuple[Problem, ...]
     """Why a render is refused."""
@@ -140,7 +145,7 @@ def _read_states(
     out: str,
     now: datetime,
     only: frozenset[str] | None,
-) -> States:
+) -> StatesByDirectory:
     """The states of the remote secrets on disk that are not as a render would write them."""
     found: dict[tuple[str, str], SecretState] = {}
     names = [n for n in plan.members if only is None or n in only]
@@ -155,5 +160,7 @@ def _read_states(
         peers = plan.members if directory == BUNDLE_FOLDER else plan.members[directory].peers
         wanted = [peer for peer in peers if secret_path(directory, peer) in there]
         if wanted:
-            found |= read_states(out, plan, {directory: wanted}, now, rendered=change is not None)
+            found |= read_secret_states(
+                out, plan, {directory: wanted}, now, rendered=change is not None
+            )
     return found

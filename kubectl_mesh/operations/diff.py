@@ -8,7 +8,7 @@ from kubectl_mesh.differences import RenderFacts, diff
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.sources import on_disk, rendered, scan_tree
+from kubectl_mesh.observed.sources import convert_rendered_tree, read_tree, scan_tree
 from kubectl_mesh.observed.values import RawTree
 from kubectl_mesh.operations import build, private_files, revision
 from kubectl_mesh.operations.build import Rendered
@@ -81,7 +81,7 @@ def _compare_folders(paths: Paths, options: DiffOptions) -> DiffResult:
             raise refuse(
                 name, "is no folder", "name a folder with a rendered tree", code="not-a-folder"
             )
-    before, after = on_disk(names[0]), on_disk(names[1])
+    before, after = read_tree(names[0]), read_tree(names[1])
     only = _chosen_folders(options.clusters, before, after)
     return _result(diff(before, after, names, only=only))
 
@@ -97,7 +97,7 @@ def _compare_revision(
             "leave one of the two out",
             code="options-exclude-each-other",
         )
-    before, after = revision.read(paths.tree, against, environment), on_disk(paths.tree)
+    before, after = revision.read(paths.tree, against, environment), read_tree(paths.tree)
     names = (f"{paths.tree} at {against}", paths.tree)
     only = _chosen_folders(clusters, before, after)
     versions = _stated_versions(paths.directory)
@@ -114,7 +114,7 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
     made = build.make(inputs, machine.now, folder, throwaway=True)
     existing = scan_tree(folder)
     before: RawTree = existing.to_raw_tree()
-    after: RawTree = rendered(made.tree)
+    after: RawTree = convert_rendered_tree(made.tree)
     versions = {name: member.cluster.version for name, member in made.plan.members.items()}
     wanted = (
         only | {name for name in {*before, *after} if name.startswith("_")} if clusters else None

@@ -12,10 +12,10 @@ from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.stated_values import StatedValues, contradictions
-from kubectl_mesh.workdir.inputs import is_borrowed
-from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
-from kubectl_mesh.workdir.places import KUBECONFIG, TOPOLOGY
-from kubectl_mesh.workdir.topology_file import has_no_clusters, read_topology, valid_topology
+from kubectl_mesh.workdir.inputs import is_server_from_kubeconfig
+from kubectl_mesh.workdir.kubeconfig_file import read_user_contexts
+from kubectl_mesh.workdir.places import KUBECONFIG_FILE, TOPOLOGY_FILE
+from kubectl_mesh.workdir.topology_file import has_no_clusters, read_topology, validate_topology
 from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load_document
 
@@ -47,18 +47,18 @@ def complete_topology(stated: StatedValues) -> ExistingTopology:
     that is wrong with the file itself.
     """
     directory = stated.directory
-    path = join_path(directory, TOPOLOGY)
-    source = read_inside(directory, TOPOLOGY, "topology") or b""
+    path = join_path(directory, TOPOLOGY_FILE)
+    source = read_inside(directory, TOPOLOGY_FILE, "topology") or b""
     document = load_document(path, source, lenient=True)
     if not isinstance(document.value, dict) or document.problems:
-        return ExistingTopology(read_topology(directory, empty=True), source, source)
+        return ExistingTopology(read_topology(directory, allow_empty=True), source, source)
     problems = list(contradictions(document, stated))
     missing = _list_missing(document.value, stated)
     body = source.decode()
     try:
         if missing:
             body = edit.add_fields(body, missing, _reader(path), path)
-        topology = valid_topology(load_document(path, body.encode()), empty=True)
+        topology = validate_topology(load_document(path, body.encode()), allow_empty=True)
     except MeshError as error:
         flags = {key: stated.sources[key] for key in missing}
         raise MeshError(
@@ -104,14 +104,16 @@ def copy_servers(
     copied = CopiedServers(existing.body.decode())
     if has_no_clusters(directory):
         return copied
-    own = join_path(directory, KUBECONFIG)
+    own = join_path(directory, KUBECONFIG_FILE)
     stated = kubeconfig or (own if os.path.lexists(own) else None)
-    known = kubeconfig_entries(stated, machine.environment) or {}
+    known = read_user_contexts(stated, machine.environment) or {}
     for cluster in existing.topology.clusters:
         entry = known.get(cluster.context)
         crt = f"clusters/{cluster.name}.crt"
         there = read_inside(directory, crt, "certificates")
-        if entry is None or not is_borrowed(cluster, {} if there is None else {crt: there}):
+        if entry is None or not is_server_from_kubeconfig(
+            cluster, {} if there is None else {crt: there}
+        ):
             continue
         try:
             _copy_server(directory, cluster, entry, there, copied)
@@ -151,7 +153,7 @@ def _copy_server(
         keys = {"server": entry.server}
         if entry.tls_server_name and not cluster.tls_server_name:
             keys["tlsServerName"] = entry.tls_server_name
-        path = join_path(directory, TOPOLOGY)
+        path = join_path(directory, TOPOLOGY_FILE)
         copied.text = edit.add_context(copied.text, cluster.context, keys, _reader(path), path)
     if cluster.certificate_authority is None and there is None and authority is not None:
         copied.authorities[crt] = authority

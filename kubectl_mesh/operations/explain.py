@@ -13,7 +13,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.survey import Survey, survey
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.workdir.topology_file import read_topology
 
 
@@ -52,7 +52,7 @@ def explain_text(text: str, paths: Paths, machine: Machine) -> Explanation:
 
 
 def _survey_mesh(paths: Paths, machine: Machine) -> _Mesh:
-    if not os.path.lexists(join_path(paths.directory, TOPOLOGY)):
+    if not os.path.lexists(join_path(paths.directory, TOPOLOGY_FILE)):
         if paths.directory != ".":
             read_topology(paths.directory)  # says what is missing
         return _Mesh()

@@ -26,12 +26,12 @@ from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.workdir.base_file import read_base
 from kubectl_mesh.workdir.git_ignore import (
+    FIRST_PRIVATE_FILES,
     GITIGNORE_FILE,
-    MADE_FIRST,
-    let_through,
+    unignored_file_problems,
     write_gitignore,
 )
-from kubectl_mesh.workdir.places import BASE, TOPOLOGY
+from kubectl_mesh.workdir.places import BASE_FILE, TOPOLOGY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ def initialize_directory(
         sources,
     )
     start: NewTopology | ExistingTopology
-    if os.path.lexists(join_path(directory, TOPOLOGY)):
+    if os.path.lexists(join_path(directory, TOPOLOGY_FILE)):
         start = complete_topology(stated)
         if start.body != start.before:
-            private_files.check_regular(join_path(directory, TOPOLOGY))
+            private_files.check_regular(join_path(directory, TOPOLOGY_FILE))
         kind = None if sources["control_plane"] else _rendered_kind(directory, start.topology)
     else:
         start, kind = build_topology(stated, options.kubeconfig, machine, warn), None
@@ -106,14 +106,14 @@ def initialize_directory(
 
 def _rendered_kind(directory: str, topology: Topology) -> str | None:
     """The kind of the tree; one that was rendered without base.yaml keeps it."""
-    if os.path.lexists(join_path(directory, BASE)):
+    if os.path.lexists(join_path(directory, BASE_FILE)):
         return None
     return base_file.rendered_kind(topology, join_path(directory, "out"))
 
 
 def _choose_target(directory: str, topology: Topology, kind: str, *, is_stated: bool) -> Target:
     """The target of base.yaml; where there is none, that of a kind."""
-    path = join_path(directory, BASE)
+    path = join_path(directory, BASE_FILE)
     if not os.path.lexists(path):
         return targets.KINDS[kind]
     target = judge_base(read_base(directory), topology).target
@@ -132,7 +132,7 @@ def _write_gitignore(directory: str, machine: Machine) -> FileAction:
     """Writes .gitignore; raises a `MeshError` if git would take keys all the same."""
     action = FileAction("create" if write_gitignore(directory) else "keep", GITIGNORE_FILE)
     ignore = join_path(directory, GITIGNORE_FILE)
-    if bare := let_through(directory, MADE_FIRST, ignore, machine.environment):
+    if bare := unignored_file_problems(directory, FIRST_PRIVATE_FILES, ignore, machine.environment):
         raise MeshError(bare)
     return action
 
@@ -142,13 +142,13 @@ def _write_new(
 ) -> InitResult:
     """Writes the files of a new working directory."""
     directory = options.directory
-    files = {**new.authorities, BASE: target.STARTER.encode()}
+    files = {**new.authorities, BASE_FILE: target.STARTER.encode()}
     done = [add_missing(directory, name, body) for name, body in files.items()]
     done += _write_root(directory, new.topology, target, machine)
     make_folder(join_path(directory, "credentials"), 0o700)
     # Last: without it, every command says what to do; with it and without base.yaml, the mesh
     # would be one of Istio 1.4.
-    topology = add_missing(directory, TOPOLOGY, new.body)
+    topology = add_missing(directory, TOPOLOGY_FILE, new.body)
     return InitResult(
         directory,
         (ignore, topology, *done),
@@ -167,19 +167,19 @@ def _complete(
 ) -> InitResult:
     """Writes what an existing topology.yaml and its working directory lack."""
     directory = options.directory
-    base = add_missing(directory, BASE, target.STARTER.encode())
+    base = add_missing(directory, BASE_FILE, target.STARTER.encode())
     copied = copy_servers(directory, existing, options.kubeconfig, machine)
     for name, body in copied.authorities.items():
         add_files(directory, {name: body})
     body = copied.text.encode()
     if body != existing.before:
-        replace_file(join_path(directory, TOPOLOGY), existing.before, body)
+        replace_file(join_path(directory, TOPOLOGY_FILE), existing.before, body)
     root = _write_root(directory, existing.topology, target, machine)
     make_folder(join_path(directory, "credentials"), 0o700)
     return InitResult(
         directory,
         (
-            FileAction("keep" if body == existing.before else "update", TOPOLOGY),
+            FileAction("keep" if body == existing.before else "update", TOPOLOGY_FILE),
             *(FileAction("create", name) for name in copied.authorities),
             ignore,
             base,

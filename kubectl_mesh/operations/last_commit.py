@@ -36,7 +36,7 @@ def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
 
     Raises `MeshError` where there is a repository and git does not answer.
     """
-    top = git_ignore.top_of(out)
+    top = git_ignore.find_work_tree(out)
     if top is None:
         return {}
     where = os.path.relpath(os.path.realpath(out), top)

@@ -20,9 +20,9 @@ from kubectl_mesh.operations.context_networks import split_network
 from kubectl_mesh.operations.stated_values import StatedValues, root_problems
 from kubectl_mesh.text import mesh_command, path_text
 from kubectl_mesh.topology.names import LABEL_RULE, NAME_CODES
-from kubectl_mesh.workdir.kubeconfig_file import kubeconfig_entries
-from kubectl_mesh.workdir.places import TOPOLOGY
-from kubectl_mesh.workdir.topology_file import valid_topology
+from kubectl_mesh.workdir.kubeconfig_file import read_user_contexts
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
+from kubectl_mesh.workdir.topology_file import validate_topology
 from kubectl_mesh.yaml_io.read import load_document
 from kubectl_mesh.yaml_io.write import dump_yaml
 
@@ -61,7 +61,7 @@ def build_topology(
             "the mesh needs a name: --mesh-id NAME, or MESH_ID in the environment",
             code="mesh-id-missing",
         )
-    known = kubeconfig_entries(kubeconfig, machine.environment) if stated.contexts else {}
+    known = read_user_contexts(kubeconfig, machine.environment) if stated.contexts else {}
     if known is None:
         warn([kubeconfig_problem(_list_contexts(stated))])
     entries = _copy_entries(stated, known)
@@ -70,9 +70,9 @@ def build_topology(
     contexts = {context: entry.keys for context, entry in entries.items()}
     clusters = dump_yaml({"contexts": contexts}) if contexts else _NO_CONTEXTS
     body = _HEAD + dump_yaml(_head_of(stated)) + clusters
-    path = join_path(stated.directory, TOPOLOGY)
+    path = join_path(stated.directory, TOPOLOGY_FILE)
     try:
-        topology = valid_topology(load_document(path, body.encode()), empty=True)
+        topology = validate_topology(load_document(path, body.encode()), allow_empty=True)
     except MeshError as error:
         raise MeshError(_at_flag(p, contexts) for p in error.problems) from None
     authorities = {

@@ -12,7 +12,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import validate
-from kubectl_mesh.workdir.topology_file import read_topology, topology_document
+from kubectl_mesh.workdir.topology_file import load_topology_document, read_topology
 from kubectl_mesh.x509.certificates import describe_certificate, load_certificates
 from kubectl_mesh.yaml_io import assets
 
@@ -25,7 +25,7 @@ def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
         return read_topology(directory)
     except MeshError as error:
         problems = error.problems
-        document = topology_document(directory)
+        document = load_topology_document(directory)
         value = document.value if document is not None else None
         contexts = value.get("contexts") if isinstance(value, dict) else None
         if document is None or not isinstance(value, dict) or not isinstance(contexts, dict):

@@ -15,8 +15,8 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command, single_line, work_path
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.workdir import git_ignore
-from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, top_of, write_gitignore
-from kubectl_mesh.workdir.places import KUBECONFIG
+from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, find_work_tree, write_gitignore
+from kubectl_mesh.workdir.places import KUBECONFIG_FILE
 from kubectl_mesh.x509.layout import (
     NEXT_ROOT_KEY,
     ROOT_CERT,
@@ -100,7 +100,7 @@ def private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[str]:
     return [
         *found,
         f"certs/{STAGE_PREFIX}-{ROOT_KEY}",
-        *([KUBECONFIG] if inputs.secret_kubeconfig else []),
+        *([KUBECONFIG_FILE] if inputs.secret_kubeconfig else []),
     ]
 
 
@@ -129,7 +129,7 @@ def _credentials(inputs: CheckedInputs) -> list[str]:
 
 def let_through(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
-    return git_ignore.let_through(
+    return git_ignore.unignored_file_problems(
         inputs.directory,
         private_files(inputs, more),
         join_path(inputs.directory, ".gitignore"),
@@ -154,7 +154,7 @@ def in_clear(inputs: CheckedInputs, out: str) -> list[Problem]:
     topology = inputs.topology
     if not store_of(topology).private or topology.has_stated_store:
         return []
-    return git_ignore.in_clear(
+    return git_ignore.unignored_tree_problems(
         out,
         [f"{c.name}/1-trust/cacerts.yaml" for c in topology.clusters],
         inputs.machine.environment,
@@ -168,8 +168,8 @@ def borrowed(inputs: CheckedInputs) -> list[Problem]:
     directory = inputs.directory or "."
     if (
         not inputs.borrowed
-        or git_ignore.top_of(directory) is None
-        or git_ignore.exposed(directory, [KUBECONFIG], inputs.machine.environment)
+        or git_ignore.find_work_tree(directory) is None
+        or git_ignore.list_unignored_files(directory, [KUBECONFIG_FILE], inputs.machine.environment)
     ):
         return []
     names = ", ".join(inputs.borrowed[:3]) + (
@@ -182,7 +182,7 @@ def borrowed(inputs: CheckedInputs) -> list[Problem]:
     )
     return [
         Problem(
-            Place(join_path(inputs.directory, KUBECONFIG)),
+            Place(join_path(inputs.directory, KUBECONFIG_FILE)),
             what,
             f"copy them into topology.yaml and clusters/: {mesh_command(f'init{where}')}",
             "server-borrowed",
@@ -205,7 +205,7 @@ def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
     plain = os.path.realpath(out) if store_of(inputs.topology).private else None
     problems: list[Problem] = []
     for place in _work_trees(inputs, out):
-        paths = git_ignore.suspects(place, signs, inputs.machine.environment)
+        paths = git_ignore.search_tracked_files(place, signs, inputs.machine.environment)
         if paths is None:
             problems.append(
                 Problem(
@@ -234,7 +234,7 @@ def _work_trees(inputs: CheckedInputs, out: str) -> list[str]:
         return [place]
     top = os.path.realpath(place)
     is_outside = os.path.commonpath([os.path.realpath(out), top]) != top
-    if is_outside or git_ignore.top_of(out) != git_ignore.top_of(place):
+    if is_outside or git_ignore.find_work_tree(out) != git_ignore.find_work_tree(place):
         return [place, out]
     return [place]
 
@@ -276,7 +276,7 @@ def ignore(inputs: CheckedInputs) -> str:
     is_wanted = (
         os.path.lexists(path)
         or ROOT_CERT not in inputs.kept
-        or top_of(inputs.directory) is not None
+        or find_work_tree(inputs.directory) is not None
     )
     wrote = is_wanted and write_gitignore(inputs.directory, private_files(inputs))
     return f"wrote {path}, which keeps keys and tokens out of git" if wrote else ""

@@ -15,7 +15,7 @@ from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.teardown import list_commands
 from kubectl_mesh.targets.teardown import Command
 from kubectl_mesh.text import did_you_mean, mesh_command
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load_document
@@ -46,13 +46,13 @@ def remove_cluster(directory: str, context: str) -> RemoveResult:
 
     Raises a `MeshError` if there is no such context, or the mesh needs the cluster.
     """
-    path = join_path(directory, TOPOLOGY)
+    path = join_path(directory, TOPOLOGY_FILE)
     with hold_lock(directory):
         private_files.check_regular(path)
         topology = read_topology(directory)
         cluster = _find_removable(topology, path, context)
         commands = list_commands(directory, topology, frozenset({cluster.name}))
-        source = (read_inside(directory, TOPOLOGY, "topology") or b"").decode()
+        source = (read_inside(directory, TOPOLOGY_FILE, "topology") or b"").decode()
         body = edit.remove_context(
             source, context, lambda text: load_document(path, text.encode()).value, path
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.programs import git_problem, lacks_objects, run_git
 from kubectl_mesh.text import mesh_command, value_text
-from kubectl_mesh.workdir.git_ignore import top_of
+from kubectl_mesh.workdir.git_ignore import find_work_tree
 
 RawTree = dict[str, dict[str, bytes | None]]
 
@@ -23,7 +23,7 @@ def read(
     `without`: a folder of each directory whose files are listed and not read; they count as None
     too.
     """
-    top = top_of(out)
+    top = find_work_tree(out)
     if top is None:
         raise refuse(
             out,

@@ -35,8 +35,8 @@ from kubectl_mesh.safety import reconnect
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.workdir.places import TOPOLOGY
-from kubectl_mesh.workdir.topology_file import parsed
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
+from kubectl_mesh.workdir.topology_file import parse_topology
 from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load_document
 
@@ -98,7 +98,7 @@ def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> Rotati
     """
     directory, out = paths.directory, paths.tree
     private_files.check_folders(directory, paths.out)
-    path = join_path(directory, TOPOLOGY)
+    path = join_path(directory, TOPOLOGY_FILE)
     with hold_lock(directory):
         private_files.check_regular(path)
         inputs = load_inputs(directory, paths.kubeconfig, machine)
@@ -109,7 +109,9 @@ def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> Rotati
         behind = stale_folders(before, out, cluster)
         entry = _next_entry(before, cluster, wanted, is_rendered=not behind)
         source, body = _edit_topology(directory, cluster, entry)
-        later = load_inputs(directory, paths.kubeconfig, machine, topology=parsed(path, body))
+        later = load_inputs(
+            directory, paths.kubeconfig, machine, topology=parse_topology(path, body)
+        )
         after = None
         if behind:
             after = _check_stale(later, out, cluster, wanted.step, behind)
@@ -158,8 +160,8 @@ def _list_generations(rendered: Rendered, cluster: Cluster) -> list[int]:
 
 def _edit_topology(directory: str, cluster: Cluster, entry: dict[str, int]) -> tuple[bytes, bytes]:
     """topology.yaml as it is, and with other generations for a cluster."""
-    path = join_path(directory, TOPOLOGY)
-    source = read_inside(directory, TOPOLOGY, "topology") or b""
+    path = join_path(directory, TOPOLOGY_FILE)
+    source = read_inside(directory, TOPOLOGY_FILE, "topology") or b""
     body = edit.set_tokens(
         source.decode(),
         cluster.context,

@@ -29,7 +29,7 @@ from kubectl_mesh.stores.store import Store, StoreInputs
 from kubectl_mesh.text import marked_text, mesh_command
 from kubectl_mesh.topology.peers import peers_of
 from kubectl_mesh.tree.compare import scan
-from kubectl_mesh.workdir.git_ignore import committed, top_of
+from kubectl_mesh.workdir.git_ignore import find_work_tree, read_committed_files
 from kubectl_mesh.x509.layout import CSR_FILE, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
@@ -225,7 +225,9 @@ class Sealed:
             return store.lacking
 
         try:
-            bodies = committed(self.out, list(store.touched), self.inputs.machine.environment)
+            bodies = read_committed_files(
+                self.out, list(store.touched), self.inputs.machine.environment
+            )
         except MeshError:
             return store.lacking
         good = {
@@ -233,7 +235,7 @@ class Sealed:
             for path, body in bodies.items()
             if hashlib.sha256(body).hexdigest() == store.touched[path]
         }
-        here = top_of(".") == top_of(self.out)
+        here = find_work_tree(".") == find_work_tree(self.out)
 
         def fix(path: str) -> str:
             where = (

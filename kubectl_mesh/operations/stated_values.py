@@ -9,7 +9,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document
 from kubectl_mesh.pki.inuse import organization
 from kubectl_mesh.text import mesh_command, value_text
-from kubectl_mesh.workdir.certs_folder import read_root
+from kubectl_mesh.workdir.certs_folder import read_root_certificates
 
 _ROOT = "certs/root-cert.pem"
 
@@ -33,7 +33,7 @@ class StatedValues:
 def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem]:
     """The values of a topology.yaml that differ from those that were stated."""
     value: Any = document.value
-    has_root = read_root(stated.directory) is not None
+    has_root = read_root_certificates(stated.directory) is not None
     for key, wanted in (("mesh_id", stated.mesh_id), ("organization", stated.organization)):
         if wanted is not None and value.get(key) not in (None, wanted):
             source = stated.sources[key]
@@ -92,7 +92,7 @@ def root_problems(stated: StatedValues, value: Mapping[str, Any]) -> Iterator[Pr
     """
     if stated.organization is None or value.get("organization") is not None:
         return
-    body = read_root(stated.directory)
+    body = read_root_certificates(stated.directory)
     if body is None:
         return
     try:

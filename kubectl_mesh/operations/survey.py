@@ -33,7 +33,7 @@ from kubectl_mesh.operations.server_cas import ca_file, list_server_cas
 from kubectl_mesh.operations.tree_context import TreeReading, is_different
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare, strangers
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import SEAL_KEY
 
@@ -67,7 +67,7 @@ def survey(
     A directory without a topology is refused.
     """
     private_files.check_folders(directory, out)
-    if not os.path.lexists(join_path(directory, TOPOLOGY)):
+    if not os.path.lexists(join_path(directory, TOPOLOGY_FILE)):
         read_topology(directory)  # says what is missing
     folder = out if out is not None else join_path(directory, "out")
     seen = _Reading(directory, folder, limits, machine.now)

@@ -14,7 +14,7 @@ from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.text import count_text
 from kubectl_mesh.tree.compare import compare
-from kubectl_mesh.workdir.git_ignore import committed
+from kubectl_mesh.workdir.git_ignore import read_committed_files
 
 
 def build_tree(inputs: CheckedInputs, out: str) -> Rendered:
@@ -59,7 +59,11 @@ def uncommitted_problems(rendered: Rendered, out: str, cluster: Cluster) -> list
     paths = _token_paths(rendered, cluster.name)
     locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{MESH_LOCK}" for path in paths}
     environment = rendered.inputs.machine.environment
-    there = committed(out, [*locks.values(), *paths], environment) if os.path.isdir(out) else {}
+    there = (
+        read_committed_files(out, [*locks.values(), *paths], environment)
+        if os.path.isdir(out)
+        else {}
+    )
     behind = [
         p
         for p in paths

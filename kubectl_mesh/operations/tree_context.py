@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from kubectl_mesh.checks.context import TreeContext
 from kubectl_mesh.model import FolderChange, Topology
-from kubectl_mesh.observed import Reader
-from kubectl_mesh.observed.sources import on_disk, rendered, some
+from kubectl_mesh.observed import TreeReader
+from kubectl_mesh.observed.sources import convert_rendered_tree, read_tree, read_tree_files
 from kubectl_mesh.observed.values import MeshState
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.topology.peers import peers_of
@@ -28,7 +28,7 @@ class TreeReading:
 
     def read_alone(self) -> TreeContext:
         """The whole tree, for inputs that cannot be rendered."""
-        state = Reader(foreign=True).read(on_disk(self.out))
+        state = TreeReader(foreign=True).read_state(read_tree(self.out))
         return TreeContext(
             self.out,
             state,
@@ -52,7 +52,7 @@ class TreeReading:
             for c in changes
             if is_different(c)
         }
-        state = Reader(foreign=True).read(some(self.out, only))
+        state = TreeReader(foreign=True).read_state(read_tree_files(self.out, only))
         pki = made.pki
         roots = frozenset(c.fingerprint for c in pki.roots) or None
         intermediates = {n: i.certificate.fingerprint for n, i in pki.intermediates.items()}
@@ -91,7 +91,7 @@ def _rendered_state(made: Rendered, only: Mapping[str, set[str]]) -> MeshState:
         for name, paths in only.items()
         if name in made.tree
     }
-    return Reader().read(rendered(folders))
+    return TreeReader().read_state(convert_rendered_tree(folders))
 
 
 def _differing_from_locks(state: MeshState) -> dict[str, str]:

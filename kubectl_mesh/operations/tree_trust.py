@@ -8,7 +8,7 @@ from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.lazy import open_tree
 from kubectl_mesh.safety.roots import trusts_of_state
-from kubectl_mesh.workdir.git_ignore import committed
+from kubectl_mesh.workdir.git_ignore import read_committed_files
 
 
 def read_tree_trusts(out: str, names: Iterable[str]) -> dict[str, Trust]:
@@ -25,7 +25,7 @@ def read_commit_trusts(
     none.
     """
     bodies = (
-        committed(out, [f"{name}/{MESH_LOCK}" for name in names], environment)
+        read_committed_files(out, [f"{name}/{MESH_LOCK}" for name in names], environment)
         if os.path.isdir(out)
         else {}
     )

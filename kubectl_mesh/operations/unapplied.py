@@ -100,7 +100,7 @@ def _committed(out: str, names: Sequence[str], environment: Mapping[str, str]) -
     if paths is None:
         return (
             frozenset(names)
-            if git_ignore.top_of(out) is not None and not has_no_commit(out, environment)
+            if git_ignore.find_work_tree(out) is not None and not has_no_commit(out, environment)
             else NONE
         )
     folders = {path.partition("/")[0] for path in paths}

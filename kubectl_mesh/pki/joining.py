@@ -191,7 +191,7 @@ def restored(
             f"{intermediate_folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]
         }
         back.append(intermediate_folder(name))
-    return CertsChange(put, to_archive(back, kept, certs.archive)), lacking
+    return CertsChange(put, to_archive(back, kept, certs.archive_names)), lacking
 
 
 def _former(
@@ -206,7 +206,7 @@ def _former(
     """
     files = certs.archived_files
     best: tuple[datetime, dict[str, bytes]] | None = None
-    for base in sorted(certs.archive):
+    for base in sorted(certs.archive_names):
         parts = {
             part: files[f"{ARCHIVE_FOLDER}/{base}/{part}"]
             for part in INTERMEDIATE_FILES

@@ -115,7 +115,7 @@ def sign_intermediates(
         )
         put[f"{base}/root-cert.pem"] = bundle
     return CertsChange(
-        put, to_archive([intermediate_folder(name) for name in names], kept, certs.archive)
+        put, to_archive([intermediate_folder(name) for name in names], kept, certs.archive_names)
     )
 
 
@@ -254,4 +254,4 @@ def accept_next(
         if path.startswith(f"{following}/")
     }
     put = accept(Awaited(name, clusters, following), came, None, waiting, now)
-    return CertsChange(put, {**to_archive([base], kept, certs.archive), following: base})
+    return CertsChange(put, {**to_archive([base], kept, certs.archive_names), following: base})

@@ -105,7 +105,7 @@ def sign_bundle(
     """The bundle of CRLs of a mesh, and the step of a rotation that waits for it; `own` are the
     clusters whose intermediates are here, `certs` has files of the archive.
     """
-    root = kept_root(certs.files, now, certs.intermediates)
+    root = kept_root(certs.files, now, certs.intermediate_folders)
     states = {name: kept_intermediate(name, certs.files, root, now, keyless=True) for name in own}
     there = load(NAME, certs.files[CRL_FILE]) if CRL_FILE in certs.files else ()
     used = signers(states, root)

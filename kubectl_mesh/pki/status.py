@@ -61,7 +61,7 @@ def status(topology: Topology, certs: CertsFolder, now: datetime) -> dict[str, A
             for name, chain in chains.items()
         ],
         "missing": [name for name in own if name not in chains],
-        "archived": len(certs.archive),
+        "archived": len(certs.archive_names),
     }
 
 

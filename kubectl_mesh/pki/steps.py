@@ -49,7 +49,7 @@ def begin(
     """A second root beside the first, trusted and not signing; made here, or `given` as a file."""
     now = now.replace(microsecond=0)
     kept = certs.files
-    root = kept_root(kept, now, certs.intermediates)
+    root = kept_root(kept, now, certs.intermediate_folders)
     if not root.certificates:
         raise MeshError(
             [
@@ -138,7 +138,10 @@ def _given(
 
 def _bundle(bundle: bytes, certs: CertsFolder) -> dict[str, bytes]:
     """The bundle, wherever it stands."""
-    return {ROOT_CERT: bundle, **{f"{base}/root-cert.pem": bundle for base in certs.intermediates}}
+    return {
+        ROOT_CERT: bundle,
+        **{f"{base}/root-cert.pem": bundle for base in certs.intermediate_folders},
+    }
 
 
 def _archive_root(
@@ -146,7 +149,7 @@ def _archive_root(
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """A root that no longer signs, or never will: its certificate and its key for the archive."""
     mark = fingerprint(load_certificates(f"certs/{ROOT_CERT}", certificate)[0])[:8]
-    name = f"{ARCHIVE_FOLDER}/{free_name(f'root-{mark}', {*certs.archive, *taken})}"
+    name = f"{ARCHIVE_FOLDER}/{free_name(f'root-{mark}', {*certs.archive_names, *taken})}"
     return {f"{name}/root-cert.pem": certificate}, (
         {key: f"{name}/root-key.pem"} if key in certs.files else {}
     )
@@ -242,7 +245,8 @@ def archived_roots(rotation: Rotation, archive: Collection[str]) -> list[str]:
 def archived_root_key(rotation: Rotation, certs: CertsFolder) -> bytes | None:
     """The key of an old root out of `archived_files`; None where it is not there."""
     paths = (
-        f"{ARCHIVE_FOLDER}/{name}/{ROOT_KEY}" for name in archived_roots(rotation, certs.archive)
+        f"{ARCHIVE_FOLDER}/{name}/{ROOT_KEY}"
+        for name in archived_roots(rotation, certs.archive_names)
     )
     return next((certs.archived_files[p] for p in paths if p in certs.archived_files), None)
 
@@ -428,11 +432,11 @@ def _strangers(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
     return to_archive(
         [
             base
-            for base in certs.intermediates
+            for base in certs.intermediate_folders
             if base not in {intermediate_folder(name) for name in names}
         ],
         certs.files,
-        certs.archive,
+        certs.archive_names,
     )
 
 
@@ -455,8 +459,8 @@ def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> CertsChange:
         raise MeshError([problem])
     bundle = _remaining_bundle(certs.files[ROOT_CERT], stay)
     moved = _strangers(certs, there)
-    remaining = tuple(base for base in certs.intermediates if base not in moved)
-    return CertsChange(_bundle(bundle, replace(certs, intermediates=remaining)), moved)
+    remaining = tuple(base for base in certs.intermediate_folders if base not in moved)
+    return CertsChange(_bundle(bundle, replace(certs, intermediate_folders=remaining)), moved)
 
 
 def _remaining_bundle(text: bytes, stay: set[str]) -> bytes:

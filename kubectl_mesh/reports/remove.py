@@ -5,7 +5,7 @@ from typing import Any
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.operations.remove import RemoveResult
 from kubectl_mesh.reports.teardown import commands_json
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
 
 def remove_json(result: RemoveResult) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def remove_json(result: RemoveResult) -> dict[str, Any]:
     return {
         "directory": result.directory,
         "cluster": result.cluster.name,
-        "files": [{"path": TOPOLOGY, "action": "update"}],
+        "files": [{"path": TOPOLOGY_FILE, "action": "update"}],
         "left": list(result.left),
         "commands": commands_json(result.commands),
     }
@@ -35,7 +35,7 @@ def remove_text(result: RemoveResult) -> str:
         else "Once that is applied, these commands take it off:\n"
     )
     return (
-        f"update  {join_path(result.directory, TOPOLOGY)}{network}\n{kept}"
+        f"update  {join_path(result.directory, TOPOLOGY_FILE)}{network}\n{kept}"
         f"the next render removes out/{cluster.name} and the remote secret {cluster.name} of its"
         f" peers; Istio stays on the cluster itself.\n{commands}"
     )

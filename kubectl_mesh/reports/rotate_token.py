@@ -10,7 +10,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.operations.rotate_token import RotationResult
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.text import count_text, mesh_command
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
 
 def rotation_json(result: RotationResult, render: Callable[[str], str]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def rotation_json(result: RotationResult, render: Callable[[str], str]) -> dict[
         "step": result.step,
         "generation": cluster.token_generation,
         "beside": cluster.second_generation,
-        "files": [{"path": TOPOLOGY, "action": "update"}],
+        "files": [{"path": TOPOLOGY_FILE, "action": "update"}],
         "notes": _list_notes(result),
         "render": render(_render_command(result)),
         "look": [{"command": c, "prints": p} for c, p in result.checks],
@@ -33,7 +33,7 @@ def rotation_json(result: RotationResult, render: Callable[[str], str]) -> dict[
 def rotation_text(result: RotationResult) -> str:
     """The report for people."""
     lines = [
-        f"update  {join_path(result.directory, TOPOLOGY)}",
+        f"update  {join_path(result.directory, TOPOLOGY_FILE)}",
         *_list_notes(result),
         f"next: {_render_command(result)}; review and apply it, in any order of the clusters",
         *(f"  {line}" for line in result.restarts),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.observed.lazy import without_clusters
+from kubectl_mesh.observed.lazy import exclude_clusters
 from kubectl_mesh.observed.values import MeshState
 from kubectl_mesh.safety.gateways import find_lost_ways
 from kubectl_mesh.safety.identity import find_moves, find_new_names, find_revision_changes
@@ -124,7 +124,7 @@ def _running_refusals(
     found: list[Refusal] = []
     since: list[Refusal] = []
     if render.is_changing:
-        running = without_clusters(old, render.unapplied) if render.unapplied else old
+        running = exclude_clusters(old, render.unapplied) if render.unapplied else old
         mesh = MeshPair(running, new, out, render.is_wanted)
         found = [replace(r, has_way_out=True) for r in _tree_refusals(mesh, render)]
         known = {(r.problem.id, r.problem.where) for r in found}

@@ -4,14 +4,14 @@ of which it has none.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from kubectl_mesh.observed.crls import takes
-from kubectl_mesh.observed.pairs import Pair
+from kubectl_mesh.observed.crls import has_crl_for_chain
+from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.safety.steps import Before
 
 _WHY = "a proxy that goes by CRLs takes nothing of a CA that it has no CRL of"
 
 
-def find_crl_constraints(pairs: Sequence[Pair]) -> Iterator[Before]:
+def find_crl_constraints(pairs: Sequence[ClusterPair]) -> Iterator[Before]:
     """The CRL of a new intermediate, or of its root, goes before what it signs; that of an old one
     stays until nothing of it is in use.
     """
@@ -30,8 +30,8 @@ def find_crl_constraints(pairs: Sequence[Pair]) -> Iterator[Before]:
             other.name
             for other in _others(pairs, pair)
             if other.after is not None
-            and takes(other.after.trust, pair.after.trust)
-            and not takes(other.after.trust, pair.before.trust)
+            and has_crl_for_chain(other.after.trust, pair.after.trust)
+            and not has_crl_for_chain(other.after.trust, pair.before.trust)
         )
         if late:
             why = (
@@ -41,7 +41,7 @@ def find_crl_constraints(pairs: Sequence[Pair]) -> Iterator[Before]:
             yield Before(frozenset((pair.name,)), late, why)
 
 
-def list_crl_notes(pairs: Sequence[Pair]) -> Iterator[str]:
+def list_crl_notes(pairs: Sequence[ClusterPair]) -> Iterator[str]:
     """What a cluster that comes has to wait for, stage by stage: its peers in turn wait for its API
     server, and not for its certificates.
     """
@@ -53,7 +53,7 @@ def list_crl_notes(pairs: Sequence[Pair]) -> Iterator[str]:
             )
 
 
-def _signing(pairs: Sequence[Pair]) -> Iterable[Pair]:
+def _signing(pairs: Sequence[ClusterPair]) -> Iterable[ClusterPair]:
     """The clusters that are to sign with another chain than before."""
     return [
         p
@@ -66,16 +66,16 @@ def _signing(pairs: Sequence[Pair]) -> Iterable[Pair]:
     ]
 
 
-def _chain(pair: Pair) -> object:
+def _chain(pair: ClusterPair) -> object:
     assert pair.after is not None
     return pair.after.trust.intermediate_fingerprint, pair.after.trust.chain
 
 
-def _others(pairs: Sequence[Pair], pair: Pair) -> list[Pair]:
+def _others(pairs: Sequence[ClusterPair], pair: ClusterPair) -> list[ClusterPair]:
     return [p for p in pairs if p.name != pair.name and p.before is not None]
 
 
-def _without(pairs: Sequence[Pair], pair: Pair) -> frozenset[str]:
+def _without(pairs: Sequence[ClusterPair], pair: ClusterPair) -> frozenset[str]:
     """The clusters whose proxies get a CRL that they need for this one with the change, and not
     before it.
     """
@@ -86,6 +86,6 @@ def _without(pairs: Sequence[Pair], pair: Pair) -> frozenset[str]:
         for p in _others(pairs, pair)
         if p.before is not None
         and p.after is not None
-        and not takes(p.before.trust, new)
-        and takes(p.after.trust, new)
+        and not has_crl_for_chain(p.before.trust, new)
+        and has_crl_for_chain(p.after.trust, new)
     )

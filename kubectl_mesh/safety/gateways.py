@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.observed.lazy import has_same_public_files, is_public
+from kubectl_mesh.observed.lazy import has_same_public_files, is_public_manifest
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair, has_same_lines
 from kubectl_mesh.safety.refusal import BY_HAND, IN_USE, Refusal, join_names, name_some
 from kubectl_mesh.text import mesh_command
@@ -69,7 +69,7 @@ def _loses_files(old: ClusterState, new: ClusterState) -> bool:
     return any(
         path not in new.files
         for path in old.files
-        if is_public(path) and not path.startswith("3-mesh/reader")
+        if is_public_manifest(path) and not path.startswith("3-mesh/reader")
     )
 
 

@@ -7,7 +7,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.lazy import open_tree
-from kubectl_mesh.observed.pairs import Pair, list_readers
+from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
 from kubectl_mesh.observed.values import Cluster, RawTree
 from kubectl_mesh.safety.crl_order import find_crl_constraints, list_crl_notes
 from kubectl_mesh.safety.refusal import Refusal
@@ -58,7 +58,7 @@ class Finding:
 class MeshChange:
     """What differs between two states of a mesh."""
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[ClusterPair]
     """The clusters in which a file differs."""
     clusters: Mapping[str, Cluster]
     """Those of them that exist after the change."""
@@ -72,7 +72,7 @@ class MeshChange:
 
     def list_new_names(self) -> dict[str, str]:
         """The new name of each cluster that is renamed, by its old one."""
-        return {p.before.name: p.name for p in self.pairs if p.before is not None and p.renamed}
+        return {p.before.name: p.name for p in self.pairs if p.before is not None and p.is_renamed}
 
 
 def find_order(change: MeshChange, refusals: Sequence[Refusal] = ()) -> Order:
@@ -182,7 +182,7 @@ def _constraints(change: MeshChange) -> Iterable[Before]:
             yield from _newcomer_constraints(change, finding)
         elif finding.kind == "rename":
             why = f"{name} first, so that it answers to its new name before its peers ask for it"
-            peers = frozenset(list_readers(change.new_tree, name))
+            peers = frozenset(list_secret_holders(change.new_tree, name))
             yield Before(frozenset(finding.clusters), peers, why)
         elif finding.kind == "network":
             declares = frozenset(
@@ -205,7 +205,7 @@ def _newcomer_constraints(change: MeshChange, finding: Finding) -> Iterable[Befo
     # Clusters that come together wait for nobody: each takes a peer when its API server answers.
     renamed = change.list_new_names()
     known = frozenset(renamed.get(n, n) for n in change.old_tree)
-    yield Before(subject, frozenset(list_readers(change.new_tree, name)) & known, why)
+    yield Before(subject, frozenset(list_secret_holders(change.new_tree, name)) & known, why)
     served = frozenset(
         n
         for n, c in change.clusters.items()

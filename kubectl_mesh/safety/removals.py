@@ -8,9 +8,9 @@ from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.delivery import TOOLS, find_delivery
 from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX, STAGES
-from kubectl_mesh.observed import read as read_state
+from kubectl_mesh.observed import read_mesh_state as read_state
 from kubectl_mesh.observed.lazy import open_tree
-from kubectl_mesh.observed.removal import installation_at, tool_at
+from kubectl_mesh.observed.removal import build_installation, find_delivery_tool
 from kubectl_mesh.observed.values import Files, MeshState, RawTree
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.remote_secrets import removed_secrets
@@ -98,7 +98,7 @@ def list_removals(new: MeshState, render: PlannedRender, disk: RawTree) -> Leavi
     if not disk:
         return Leaving()
     plan = render.plan
-    tool = tool_at(disk, plan.topology.mesh_id)
+    tool = find_delivery_tool(disk, plan.topology.mesh_id)
     taken_off = _cluster_commands(render, disk, tool)
     gone = list(_list_gone(new, render, disk))
     if not TOOLS[tool.name].RECONCILES:
@@ -169,7 +169,7 @@ def _cluster_commands(render: PlannedRender, disk: RawTree, tool: Tool) -> tuple
         if source.server in servers
     }
     leaving = read_state({name: disk[name] for name in names}).clusters
-    installed = [installation_at(leaving[n]) for n in names if n in leaving and n not in stay]
+    installed = [build_installation(leaving[n]) for n in names if n in leaving and n not in stay]
     installed = [cluster for cluster in installed if cluster.context not in contexts]
     return tuple(step.text for step in teardown.list_commands(installed, (), tool, whole=False))
 

@@ -12,7 +12,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.observed import read
+from kubectl_mesh.observed import read_mesh_state
 from kubectl_mesh.observed.values import Cacerts, MeshState
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import Refusal, name_some
@@ -310,7 +310,7 @@ def _signer_in_tree(state: MeshState, name: str, trust: Trust) -> str | None:
     body = state.tree[name].get(CACERTS_PATH)
     if body is None:
         return None
-    return read({name: {CACERTS_PATH: body}}).clusters[name].trust.signer
+    return read_mesh_state({name: {CACERTS_PATH: body}}).clusters[name].trust.signer
 
 
 def find_issuer_warnings(old: MeshState, new: MeshState, render: PlannedRender) -> list[Problem]:

@@ -30,7 +30,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, FolderOnDisk, Pending, SecretManifest, Topology
 from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificate, Certificates, Health, StoreInputs
-from kubectl_mesh.workdir.places import sealing_file
+from kubectl_mesh.workdir.places import sealing_certificate_file
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key
 from kubectl_mesh.yaml_io.manifest import read_manifest
 from kubectl_mesh.yaml_io.write import dump_yaml, string_text
@@ -42,7 +42,7 @@ _LINE = re.compile(rb'^    ("?)([-._a-zA-Z0-9]+)\1: "([A-Za-z0-9+/=]+)"$', re.MU
 
 def command(cluster: Cluster, directory: str) -> str:
     """The command that fetches it."""
-    path = join_path(directory, sealing_file(cluster.name))
+    path = join_path(directory, sealing_certificate_file(cluster.name))
     return (
         f"kubeseal {shlex.quote(f'--context={cluster.context}')} --fetch-cert > {shlex.quote(path)}"
     )
@@ -242,7 +242,7 @@ class SealedSecrets(Sealing):
                 continue
             numbers, own = (
                 certificates[cluster.name].key.public_numbers(),
-                sealing_file(cluster.name),
+                sealing_certificate_file(cluster.name),
             )
             first = owners.setdefault(numbers, own)
             if first != own:
@@ -265,7 +265,7 @@ class SealedSecrets(Sealing):
                 "sealing",
                 c.name,
                 "the certificate of its Sealed Secrets controller"
-                f" ({join_path(directory, sealing_file(c.name))})",
+                f" ({join_path(directory, sealing_certificate_file(c.name))})",
                 "all but its namespace",
                 command(c, directory),
             )

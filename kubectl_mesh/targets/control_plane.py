@@ -11,7 +11,7 @@ from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import path_text
 from kubectl_mesh.workdir.base_file import BaseFile
-from kubectl_mesh.workdir.files import with_check
+from kubectl_mesh.workdir.files import with_check_id
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.schema import schema_problems
 
@@ -55,7 +55,7 @@ def judge_base(file: BaseFile, topology: Topology) -> ControlPlane:
         base,
         target,
         settled,
-        with_check(dict.fromkeys(problems), "base-valid"),
+        with_check_id(dict.fromkeys(problems), "base-valid"),
         warnings,
         has_known_fields=not is_shapeless,
     )
@@ -121,7 +121,7 @@ def _newer_values(
 def _unread(problems: Iterable[Problem]) -> ControlPlane:
     sorted_problems = MeshError(problems).problems
     return ControlPlane(
-        problems=with_check(sorted_problems, "base-valid"),
+        problems=with_check_id(sorted_problems, "base-valid"),
         has_known_kind=False,
         has_known_fields=False,
     )

@@ -6,7 +6,7 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document
-from kubectl_mesh.workdir.places import BASE
+from kubectl_mesh.workdir.places import BASE_FILE
 from kubectl_mesh.yaml_io.read import load_documents
 
 
@@ -23,10 +23,10 @@ class BaseFile:
 def read_base(directory: str) -> BaseFile:
     """Reads base.yaml of a working directory."""
     try:
-        body = read_inside(directory, BASE, "base")
+        body = read_inside(directory, BASE_FILE, "base")
         if body is None:
             return BaseFile()
-        return parse_base(join_path(directory, BASE), body)
+        return parse_base(join_path(directory, BASE_FILE), body)
     except MeshError as error:
         return BaseFile(problems=error.problems)
 

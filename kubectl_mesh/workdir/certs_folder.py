@@ -26,8 +26,8 @@ from kubectl_mesh.x509.layout import (
     next_intermediate_folder,
 )
 
-CERTS = "certs"
-_TOP = (ROOT_CERT, ROOT_KEY, NEXT_ROOT_KEY, ROTATION_FILE, CRL_FILE, SEAL_KEY)
+CERTS_FOLDER = "certs"
+_TOP_FILES = (ROOT_CERT, ROOT_KEY, NEXT_ROOT_KEY, ROTATION_FILE, CRL_FILE, SEAL_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class CertsFolder:
 
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The files that concern the mesh, by path below `certs/`."""
-    intermediates: tuple[str, ...] = ()
+    intermediate_folders: tuple[str, ...] = ()
     """The folders of intermediates that are there, those of clusters outside the topology too."""
     was_interrupted: bool = False
     """A killed run left something unfinished."""
-    archive: tuple[str, ...] = ()
+    archive_names: tuple[str, ...] = ()
     """The names in the archive."""
     warnings: tuple[Problem, ...] = ()
     """Private files that others may read."""
@@ -55,16 +55,16 @@ def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
     Raises a `MeshError` for what is no regular file, what may not be read, and what is too large
     for its kind.
     """
-    path = join_path(directory, CERTS)
+    path = join_path(directory, CERTS_FOLDER)
     top = open_folder(path)
     if top is None:
         return CertsFolder()
-    reader = _Reader(path, top)
+    reader = _CertsReader(path, top)
     try:
         with prefix_places(path):
             folders = tuple(_list_intermediates(top))
         names = os.listdir(top)
-        reader.read_files(_TOP, top, "")
+        reader.read_files(_TOP_FILES, top, "")
         for cluster in (
             clusters
             if clusters is not None
@@ -87,27 +87,29 @@ def read_certs(directory: str, clusters: Iterable[str] | None) -> CertsFolder:
     )
 
 
-def read_root(directory: str) -> bytes | None:
+def read_root_certificates(directory: str) -> bytes | None:
     """The roots in `certs/` as PEM, or None; links are followed while they stay in the working
     directory.
     """
-    return read_inside(directory, f"{CERTS}/{ROOT_CERT}", "certificates")
+    return read_inside(directory, f"{CERTS_FOLDER}/{ROOT_CERT}", "certificates")
 
 
-def read_archive(directory: str, names: Iterable[str], parts: Sequence[str]) -> dict[str, bytes]:
+def read_archive(
+    directory: str, names: Iterable[str], file_names: Sequence[str]
+) -> dict[str, bytes]:
     """The files `parts` of these folders of the archive, by path below `certs/`, as far as they
     are there. Links are followed while they stay in the working directory.
     """
     found = {}
-    for path in (f"{ARCHIVE_FOLDER}/{name}/{part}" for name in names for part in parts):
+    for path in (f"{ARCHIVE_FOLDER}/{name}/{part}" for name in names for part in file_names):
         kind = "key" if path.endswith("key.pem") else "certificates"
-        body = read_inside(directory, f"{CERTS}/{path}", kind)
+        body = read_inside(directory, f"{CERTS_FOLDER}/{path}", kind)
         if body is not None:
             found[path] = body
     return found
 
 
-class _Reader:
+class _CertsReader:
     """Reads files of `certs/` one by one."""
 
     def __init__(self, path: str, top: int) -> None:
@@ -142,7 +144,7 @@ class _Reader:
             if found is not None:
                 self.files[prefix + name] = found[0]
                 self.warnings += mode_problems(path, found[1]) if is_private else ()
-            elif _is_there(name, inner):
+            elif _exists(name, inner):
                 raise refuse(
                     path,
                     "is no regular file (a link is not followed here)",
@@ -156,11 +158,11 @@ def _list_intermediates(certs: int) -> Iterator[str]:
     return (
         n
         for n in sorted(os.listdir(certs))
-        if n.startswith(intermediate_folder("")) and _is_there(f"{n}/ca-cert.pem", certs)
+        if n.startswith(intermediate_folder("")) and _exists(f"{n}/ca-cert.pem", certs)
     )
 
 
-def _is_there(name: str, inner: int) -> bool:
+def _exists(name: str, inner: int) -> bool:
     try:
         os.stat(name, dir_fd=inner, follow_symlinks=False)
     except FileNotFoundError:

@@ -19,7 +19,7 @@ from kubectl_mesh.topology.peers import login_holders
 from kubectl_mesh.workdir.files import mode_problems, read_work_file
 from kubectl_mesh.x509.layout import SEAL_KEY
 
-Key = tuple[str, str]
+LoginKey = tuple[str, str]
 """A login: the cluster that it is for, and the peer that holds it."""
 
 
@@ -27,11 +27,11 @@ Key = tuple[str, str]
 class Credentials:
     """The logins that are here."""
 
-    logins: Mapping[Key, Mapping[str, Json]] = field(default_factory=dict, repr=False)
+    logins: Mapping[LoginKey, Mapping[str, Json]] = field(default_factory=dict, repr=False)
     """The `user` of a kubeconfig by cluster and peer; the peer "" stands for all."""
-    next_tokens: Mapping[Key, str] = field(default_factory=dict, repr=False)
+    next_tokens: Mapping[LoginKey, str] = field(default_factory=dict, repr=False)
     """The tokens of the next generation, by cluster and peer."""
-    broken: frozenset[str] = frozenset()
+    broken_clusters: frozenset[str] = frozenset()
     """The clusters with a file that is wrong."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
@@ -47,8 +47,8 @@ class _Login:
 
 def read_credentials(directory: str, topology: Topology) -> Credentials:
     """Reads the logins that a topology names."""
-    logins: dict[Key, Mapping[str, Json]] = {}
-    next_tokens: dict[Key, str] = {}
+    logins: dict[LoginKey, Mapping[str, Json]] = {}
+    next_tokens: dict[LoginKey, str] = {}
     broken: set[str] = set()
     problems: list[Problem] = []
     warnings: list[Problem] = []

@@ -31,7 +31,7 @@ def read_work_file(directory: str, name: str, kind: str, check: str) -> WorkFile
     try:
         found = read_with_mode(directory, name, kind)
     except MeshError as error:
-        return WorkFile(path, problems=with_check(error.problems, check))
+        return WorkFile(path, problems=with_check_id(error.problems, check))
     return WorkFile(path) if found is None else WorkFile(path, *found)
 
 
@@ -57,7 +57,7 @@ def read_work_files(directory: str, names: Iterable[str], kind: str, check: str)
     return WorkFiles(bodies, tuple(problems))
 
 
-def with_check(problems: Iterable[Problem], check: str) -> tuple[Problem, ...]:
+def with_check_id(problems: Iterable[Problem], check: str) -> tuple[Problem, ...]:
     """Problems with the id of a check, where they have none yet."""
     return tuple(p if p.id else replace(p, id=check) for p in problems)
 

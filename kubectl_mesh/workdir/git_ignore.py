@@ -13,14 +13,14 @@ from kubectl_mesh.fs.programs import git_problem, lacks_objects, run_git
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.text import count_text, single_line
 
-_USUAL = re.compile(
+_USUAL_PATHS = re.compile(
     r"credentials/|certs/archive/|certs/(?:(?:next-)?root-key\.pem|seal-key|[^/]+/ca-key\.pem)\Z|(?:.*/)?\.kubectl-mesh-",
     re.DOTALL,
 )
 """What the lines of GITIGNORE match, but for the kubeconfig."""
-_SPECIAL = re.compile(rb"[.+*?(){}$|\[\\^]")
+_SPECIAL_CHARACTERS = re.compile(rb"[.+*?(){}$|\[\\^]")
 GITIGNORE_FILE = ".gitignore"
-MADE_FIRST = (
+FIRST_PRIVATE_FILES = (
     "certs/root-key.pem",
     "certs/intermediate-x/ca-key.pem",
     "credentials/x.token",
@@ -41,7 +41,7 @@ GITIGNORE = """\
 """
 
 
-def top_of(path: str) -> str | None:
+def find_work_tree(path: str) -> str | None:
     """The top of the git work tree that a path lies in, which need not exist yet; the nearest one,
     where one lies in another.
     """
@@ -55,15 +55,17 @@ def top_of(path: str) -> str | None:
         current = above
 
 
-def _top(folder: str, known: dict[str, str | None]) -> str | None:
+def _find_known_work_tree(folder: str, known: dict[str, str | None]) -> str | None:
     """As `top_of`, for many folders of the same few places, that are in `known` then."""
     if folder not in known:
         above, name = os.path.split(folder)
         if name in ("", ".", "..") or os.path.islink(folder):
-            known[folder] = top_of(folder)
+            known[folder] = find_work_tree(folder)
         else:
             known[folder] = (
-                folder if os.path.lexists(os.path.join(folder, ".git")) else _top(above, known)
+                folder
+                if os.path.lexists(os.path.join(folder, ".git"))
+                else _find_known_work_tree(above, known)
             )
     return known[folder]
 
@@ -72,7 +74,7 @@ def _check_ignore_files(directory: str) -> None:
     """Refuses a .gitignore of the folder, or above it in its work tree, that git would wait for (a
     pipe) or read for ever.
     """
-    top = top_of(directory)
+    top = find_work_tree(directory)
     if top is None:
         return
     base = os.path.realpath(directory)
@@ -83,7 +85,9 @@ def _check_ignore_files(directory: str) -> None:
             read_file(os.path.relpath(path) if os.path.dirname(path) == base else path, "gitignore")
 
 
-def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+def list_unignored_files(
+    directory: str, paths: Sequence[str], environment: Mapping[str, str]
+) -> list[str]:
     """Which of the paths below a directory git would take into a commit; all in a work tree whose
     git cannot be asked.
 
@@ -96,10 +100,10 @@ def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]
     tops: dict[str, str | None] = {}
     groups: dict[str, list[str]] = {}
     for path, place in full.items():
-        top = _top(os.path.dirname(place), tops)
+        top = _find_known_work_tree(os.path.dirname(place), tops)
         if top is not None:
             groups.setdefault(top, []).append(path)
-    bare = {
+    unignored = {
         path
         for top, group in groups.items()
         for path in _not_ignored(top, group, full, environment)
@@ -107,8 +111,8 @@ def exposed(directory: str, paths: Sequence[str], environment: Mapping[str, str]
     if "GIT_DIR" in environment or "GIT_WORK_TREE" in environment:
         while not os.path.isdir(base):
             base = os.path.dirname(base)
-        bare |= set(_not_ignored(base, list(paths), full, environment, named=True))
-    return [path for path in paths if path in bare]
+        unignored |= set(_not_ignored(base, list(paths), full, environment, named=True))
+    return [path for path in paths if path in unignored]
 
 
 def _not_ignored(
@@ -135,8 +139,8 @@ def _not_ignored(
     return [path for path in paths if os.fsencode(full[path]) not in ignored]
 
 
-def suspects(
-    directory: str, signs: Sequence[bytes], environment: Mapping[str, str]
+def search_tracked_files(
+    directory: str, texts: Sequence[bytes], environment: Mapping[str, str]
 ) -> list[str] | None:
     """The files below a directory that git tracks and that hold one of some texts; none outside of
     a work tree, None where git cannot be asked.
@@ -144,15 +148,15 @@ def suspects(
     git searches the work tree itself, which is quick in large ones. The texts go through a pipe:
     they are secrets, some of them.
     """
-    if top_of(directory) is None:
+    if find_work_tree(directory) is None:
         return []
     settings = ("grep.fullName=false", "grep.fallbackToNoIndex=false", "submodule.recurse=false")
     words = ("grep", "-E", "-l", "-z", "--no-color", "-f", "-", "--", ".")
     # One pattern of many branches is searched at once; many patterns are searched one after the
     # other.
     pattern = b"|".join(
-        _SPECIAL.sub(lambda m: rb"\^" if m[0] == b"^" else b"[" + m[0] + b"]", sign)
-        for sign in signs
+        _SPECIAL_CHARACTERS.sub(lambda m: rb"\^" if m[0] == b"^" else b"[" + m[0] + b"]", sign)
+        for sign in texts
     )
     done = run_git(
         directory, *words, environment=environment, stdin=pattern + b"\n", settings=settings
@@ -162,7 +166,7 @@ def suspects(
     return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
 
 
-def committed(
+def read_committed_files(
     directory: str, paths: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, bytes]:
     """What the last commit of the repository around a directory has at paths below it; nothing
@@ -170,7 +174,7 @@ def committed(
 
     Raises `MeshError` where there is a repository and git does not answer.
     """
-    top = top_of(directory)
+    top = find_work_tree(directory)
     if top is None:
         return {}
     asked = "".join(f"HEAD:./{path}\n" for path in paths).encode()
@@ -204,13 +208,13 @@ def ignore_pattern(path: str) -> str:
     return f"/{escaped[:-1]}\\ " if escaped.endswith(" ") else f"/{escaped}"
 
 
-def lines(private: Sequence[str]) -> list[str]:
+def gitignore_lines(private: Sequence[str]) -> list[str]:
     """The lines of a .gitignore that keeps the private files out, those in unusual places among
     them.
     """
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]
     paths = map(os.path.normpath, private)
-    unusual = {ignore_pattern(path) for path in paths if not _USUAL.match(path)}
+    unusual = {ignore_pattern(path) for path in paths if not _USUAL_PATHS.match(path)}
     return [*usual, *sorted(unusual - set(usual))]
 
 
@@ -220,16 +224,16 @@ def write_gitignore(directory: str, private: Sequence[str] = ()) -> bool:
     """
     if os.path.lexists(os.path.join(directory, GITIGNORE_FILE)):
         return False
-    more = [line for line in lines(private) if line not in GITIGNORE.splitlines()]
+    more = [line for line in gitignore_lines(private) if line not in GITIGNORE.splitlines()]
     owned_files.add_files(
         directory, {GITIGNORE_FILE: (GITIGNORE + "".join(f"{line}\n" for line in more)).encode()}
     )
     return True
 
 
-def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Problem]:
+def _git_problems(directory: str, environment: Mapping[str, str]) -> list[Problem]:
     """Why git does not answer about a directory at all, where it does not."""
-    top = top_of(directory)
+    top = find_work_tree(directory)
     if top is None:
         return []
     done = run_git(top, "rev-parse", "--git-dir", environment=environment)
@@ -240,34 +244,34 @@ def _silence_problems(directory: str, environment: Mapping[str, str]) -> list[Pr
     )
 
 
-def let_through(
-    directory: str, private: Sequence[str], ignore: str, environment: Mapping[str, str]
+def unignored_file_problems(
+    directory: str, private: Sequence[str], gitignore_path: str, environment: Mapping[str, str]
 ) -> list[Problem]:
     """The private files of a working directory that git would take, as a problem of its .gitignore;
     `private` are paths below it.
     """
-    bare = exposed(directory, private, environment)
-    if not bare:
+    unignored = list_unignored_files(directory, private, environment)
+    if not unignored:
         return []
-    if silent := _silence_problems(directory, environment):
+    if silent := _git_problems(directory, environment):
         return silent
     there = set(
         (read_file(os.path.join(directory, ".gitignore"), "gitignore") or b"")
         .decode("utf-8", "replace")
         .splitlines()
     )
-    wanted = "".join(f"\n    {line}" for line in lines(private) if line not in there)
+    wanted = "".join(f"\n    {line}" for line in gitignore_lines(private) if line not in there)
     fix = (
         f"add these lines to it:{wanted}"
         if wanted
         else "find the line that takes them in again, or `git rm --cached` what is tracked"
     )
-    some = single_line(bare[0]) + (
-        f" and {count_text(len(bare) - 1, 'more private file')}" if len(bare) > 1 else ""
+    some = single_line(unignored[0]) + (
+        f" and {count_text(len(unignored) - 1, 'more private file')}" if len(unignored) > 1 else ""
     )
     return [
         Problem(
-            Place(ignore),
+            Place(gitignore_path),
             f"does not keep {some} out of git",
             fix,
             "git-ignored",
@@ -276,11 +280,13 @@ def let_through(
     ]
 
 
-def in_clear(out: str, secret: Sequence[str], environment: Mapping[str, str]) -> list[Problem]:
+def unignored_tree_problems(
+    out: str, secret_paths: Sequence[str], environment: Mapping[str, str]
+) -> list[Problem]:
     """A tree of the store `plain` where git would take it; `secret` are paths below `out`."""
-    if not exposed(out, secret, environment):
+    if not list_unignored_files(out, secret_paths, environment):
         return []
-    if silent := _silence_problems(out, environment):
+    if silent := _git_problems(out, environment):
         return silent
     what = "lies in a git work tree, and the store `plain` would put private keys there in clear"
     fix = (

@@ -9,9 +9,9 @@ from kubectl_mesh.topology.kinds import store_facts
 from kubectl_mesh.workdir.base_file import BaseFile, read_base
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_certs
 from kubectl_mesh.workdir.credential_files import Credentials, read_credentials
-from kubectl_mesh.workdir.files import WorkFiles, read_work_files, with_check
+from kubectl_mesh.workdir.files import WorkFiles, read_work_files, with_check_id
 from kubectl_mesh.workdir.kubeconfig_file import KubeconfigFile, read_mesh_kubeconfig
-from kubectl_mesh.workdir.places import sealing_file, server_ca_file
+from kubectl_mesh.workdir.places import sealing_certificate_file, server_ca_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Inputs:
     server_cas: WorkFiles
     """The CAs of the API servers, as far as they are in files."""
     credentials: Credentials
-    sealing: WorkFiles
+    sealing_certificates: WorkFiles
     """The certificates of the Sealed Secrets controllers."""
     certs: CertsFolder
     certs_problems: tuple[Problem, ...] = ()
@@ -37,7 +37,7 @@ def read_inputs(directory: str, topology: Topology, kubeconfig: str | None = Non
     that of the working directory.
     """
     needs_sealing = store_facts(topology.store).needs_sealing_certificates
-    sealing = [sealing_file(c.name) for c in topology.clusters if needs_sealing]
+    sealing = [sealing_certificate_file(c.name) for c in topology.clusters if needs_sealing]
     certs, certs_problems = _read_certs(directory, topology)
     return Inputs(
         directory,
@@ -68,10 +68,10 @@ def _read_certs(directory: str, topology: Topology) -> tuple[CertsFolder, tuple[
     try:
         return read_certs(directory, [c.name for c in topology.clusters]), ()
     except MeshError as error:
-        return CertsFolder(), with_check(error.problems, "certs-readable")
+        return CertsFolder(), with_check_id(error.problems, "certs-readable")
 
 
-def is_borrowed(cluster: Cluster, server_cas: Mapping[str, bytes]) -> bool:
+def is_server_from_kubeconfig(cluster: Cluster, server_cas: Mapping[str, bytes]) -> bool:
     """Whether the server or the CA of a cluster is stated neither in the topology nor in
     `clusters/`.
     """

@@ -9,8 +9,8 @@ from kubectl_mesh.errors import MeshError, Problem, refuse
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file, read_inside
 from kubectl_mesh.model import Document
-from kubectl_mesh.workdir.files import with_check
-from kubectl_mesh.workdir.places import KUBECONFIG
+from kubectl_mesh.workdir.files import with_check_id
+from kubectl_mesh.workdir.places import KUBECONFIG_FILE
 from kubectl_mesh.yaml_io.read import load_document
 
 
@@ -26,7 +26,7 @@ class KubeconfigFile:
 
     document: Document | None = None
     """None if it is missing or cannot be read."""
-    is_own: bool = True
+    is_default: bool = True
     """It is kubeconfig.yaml of the working directory, no other that somebody named."""
     problems: tuple[Problem, ...] = ()
     """Why it cannot be read."""
@@ -36,24 +36,24 @@ def read_mesh_kubeconfig(directory: str, option: str | None) -> KubeconfigFile:
     """The kubeconfig that `option` names, else kubeconfig.yaml of the working directory."""
     try:
         document = (
-            _read_own(directory)
+            _read_default(directory)
             if option is None
-            else _require(option, read_kubeconfig(option, pipe=True, lenient=True))
+            else _require_document(option, read_kubeconfig(option, pipe=True, lenient=True))
         )
     except MeshError as error:
-        problems = with_check(error.problems, "kubeconfig-context")
-        return KubeconfigFile(is_own=option is None, problems=problems)
-    return KubeconfigFile(document, is_own=option is None)
+        problems = with_check_id(error.problems, "kubeconfig-context")
+        return KubeconfigFile(is_default=option is None, problems=problems)
+    return KubeconfigFile(document, is_default=option is None)
 
 
-def _read_own(directory: str) -> Document | None:
-    body = read_inside(directory, KUBECONFIG, "kubeconfig")
+def _read_default(directory: str) -> Document | None:
+    body = read_inside(directory, KUBECONFIG_FILE, "kubeconfig")
     if body is None:
         return None
-    return load_document(join_path(directory, KUBECONFIG), body, typed=False, lenient=True)
+    return load_document(join_path(directory, KUBECONFIG_FILE), body, typed=False, lenient=True)
 
 
-def kubeconfig_entries(
+def read_user_contexts(
     option: str | None, environment: Mapping[str, str]
 ) -> dict[str, KubeconfigContext] | None:
     """The contexts of the user's kubeconfigs: the file that is named, else those of KUBECONFIG,
@@ -62,10 +62,10 @@ def kubeconfig_entries(
     As in kubectl, the first file to name a context wins. A CA in a file of its own is read.
     """
     if option is not None:
-        documents = {option: _require(option, read_kubeconfig(option, pipe=True))}
+        documents = {option: _require_document(option, read_kubeconfig(option, pipe=True))}
     else:
         listed = environment.get("KUBECONFIG", "")
-        paths = [path for path in listed.split(os.pathsep) if path] if listed else [_default()]
+        paths = [path for path in listed.split(os.pathsep) if path] if listed else [_default_path()]
         read = {path: read_kubeconfig(path) for path in paths}
         documents = {path: document for path, document in read.items() if document is not None}
     if not documents:
@@ -77,11 +77,11 @@ def kubeconfig_entries(
     return entries
 
 
-def _default() -> str:
+def _default_path() -> str:
     return os.path.expanduser("~/.kube/config")
 
 
-def _require(path: str, document: Document | None) -> Document:
+def _require_document(path: str, document: Document | None) -> Document:
     if document is None:
         raise refuse(path, "is not there", "name a kubeconfig that is", code="kubeconfig-missing")
     return document

@@ -9,7 +9,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.text import marked_text, render_paths
 
-TOPOLOGY, BASE, KUBECONFIG = "topology.yaml", "base.yaml", "kubeconfig.yaml"
+TOPOLOGY_FILE, BASE_FILE, KUBECONFIG_FILE = "topology.yaml", "base.yaml", "kubeconfig.yaml"
 
 
 def server_ca_file(cluster: str) -> str:
@@ -17,32 +17,35 @@ def server_ca_file(cluster: str) -> str:
     return f"clusters/{cluster}.crt"
 
 
-def sealing_file(cluster: str) -> str:
+def sealing_certificate_file(cluster: str) -> str:
     """The file with the certificate of a cluster's Sealed Secrets controller."""
     return f"clusters/{cluster}.sealing.crt"
 
 
-def located(
+def relocate_problems(
     directory: str,
     problems: Iterable[Problem],
-    names: Iterable[str | None] = (),
-    given: Iterable[str | None] = (),
+    work_files: Iterable[str | None] = (),
+    option_files: Iterable[str | None] = (),
 ) -> tuple[Problem, ...]:
     """Problems of stages that know files by their place in the working directory, with that
     directory before them.
 
     Files of the command line (`given`) lie where they are said to.
     """
-    own, given = set(names), set(given)
+    own, option_files = set(work_files), set(option_files)
     return tuple(
         (
             replace(
                 p,
                 where=replace(p.where, file=join_path(directory, p.where.file)),
-                what=_moved(directory, p.what),
-                fix=_moved(directory, p.fix),
+                what=_relocate_text(directory, p.what),
+                fix=_relocate_text(directory, p.fix),
             )
-            if (p.where.file.startswith(("certs/", "clusters/")) and p.where.file not in given)
+            if (
+                p.where.file.startswith(("certs/", "clusters/"))
+                and p.where.file not in option_files
+            )
             or p.where.file in own
             else p
         )
@@ -50,5 +53,5 @@ def located(
     )
 
 
-def _moved(directory: str, text: str) -> str:
+def _relocate_text(directory: str, text: str) -> str:
     return render_paths(marked_text(text), lambda path: join_path(directory, path))

@@ -9,25 +9,27 @@ from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology import validate
-from kubectl_mesh.workdir.places import TOPOLOGY
+from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_document
 
 
-def topology_document(directory: str) -> Document | None:
+def load_topology_document(directory: str) -> Document | None:
     """The document of topology.yaml, None where there is none."""
-    body = read_inside(directory, TOPOLOGY, "topology")
+    body = read_inside(directory, TOPOLOGY_FILE, "topology")
     return (
-        None if body is None else load_document(join_path(directory, TOPOLOGY), body, lenient=True)
+        None
+        if body is None
+        else load_document(join_path(directory, TOPOLOGY_FILE), body, lenient=True)
     )
 
 
-def read_topology(directory: str, *, empty: bool = False) -> Topology:
+def read_topology(directory: str, *, allow_empty: bool = False) -> Topology:
     """The topology of a working directory; `empty` takes one that has no clusters yet, as `init`
     may leave it.
     """
-    path = join_path(directory, TOPOLOGY)
-    document = topology_document(directory)
+    path = join_path(directory, TOPOLOGY_FILE)
+    document = load_topology_document(directory)
     if document is None:
         raise refuse(
             path,
@@ -36,12 +38,12 @@ def read_topology(directory: str, *, empty: bool = False) -> Topology:
             " with -C",
             code="topology-missing",
         )
-    return valid_topology(document, empty=empty)
+    return validate_topology(document, allow_empty=allow_empty)
 
 
-def valid_topology(document: Document, *, empty: bool = False) -> Topology:
+def validate_topology(document: Document, *, allow_empty: bool = False) -> Topology:
     """The topology of a document; `empty` accepts one that has no clusters yet."""
-    if empty and _without_clusters(document.value):
+    if allow_empty and _has_no_contexts(document.value):
         # With a cluster in its place, the rest can be judged.
         document = replace(
             document, value={**document.value, "contexts": {"none": {"network": "none"}}}
@@ -51,14 +53,14 @@ def valid_topology(document: Document, *, empty: bool = False) -> Topology:
 
 def has_no_clusters(directory: str) -> bool:
     """Whether a working directory holds a root alone, as `init` may leave it."""
-    document = topology_document(directory)
-    return document is not None and _without_clusters(document.value)
+    document = load_topology_document(directory)
+    return document is not None and _has_no_contexts(document.value)
 
 
-def _without_clusters(value: object) -> TypeGuard[dict[str, object]]:
+def _has_no_contexts(value: object) -> TypeGuard[dict[str, object]]:
     return isinstance(value, dict) and value.get("contexts", 0) in ({}, None)
 
 
-def parsed(path: str, body: bytes) -> Topology:
+def parse_topology(path: str, body: bytes) -> Topology:
     """A topology that is not written yet."""
     return validate(load_document(path, body), assets.load_schema("topology.schema.json"))

@@ -17,7 +17,7 @@ from kubectl_mesh.cli import VERBS, group, own
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.checks import _result_lines
 from kubectl_mesh.text import mesh_command, plain_text, work_path, wrap_text
-from kubectl_mesh.workdir.places import located
+from kubectl_mesh.workdir.places import relocate_problems
 from tests.conftest import Run, WorkDir
 from tests.support.authorities import make_root
 
@@ -179,7 +179,7 @@ def test_commands_and_paths_in_texts_are_values(tmp_path: Path) -> None:
     assert problem.what == "certs/root-cert.pem ended; kubectl mesh certs renew east --dry-run"
     assert str(problem) == f"certs/root-cert.pem: {problem.what}\n  fix: kubectl mesh render"
     assert problem == Problem(problem.where, str(problem.what), "kubectl mesh render")
-    (moved,) = located("a mesh", [replace(problem, id="certs-expired")])
+    (moved,) = relocate_problems("a mesh", [replace(problem, id="certs-expired")])
     assert moved.what.startswith("a mesh/certs/root-cert.pem ended; ")
     assert printed(moved.marked_text, directory="a mesh") == (
         "a mesh/certs/root-cert.pem: a mesh/certs/root-cert.pem ended;"

@@ -208,9 +208,9 @@ def test_replaced_objects_do_not_count(repository: Path, monkeypatch: pytest.Mon
     old = git("-C", repository, "rev-parse", "HEAD:out/a").strip()
     new = git("-C", repository, "hash-object", "-w", "--stdin", stdin=b"forged\n").strip()
     git("-C", repository, "replace", old, new)
-    assert git_ignore.committed(*asked) == {"out/a": b"x\n"}
+    assert git_ignore.read_committed_files(*asked) == {"out/a": b"x\n"}
     keep_only(monkeypatch)
-    assert git_ignore.committed(*asked) == {"out/a": b"forged\n"}
+    assert git_ignore.read_committed_files(*asked) == {"out/a": b"forged\n"}
 
 
 def test_git_writes_no_index(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,11 +409,13 @@ def test_missing_objects_are_not_called_absent(
             with pytest.raises(
                 MeshError, match="is in a partial clone that lacks objects of this commit"
             ) as caught:
-                git_ignore.committed(str(repository), ["out/a"], environment)
+                git_ignore.read_committed_files(str(repository), ["out/a"], environment)
     fix = caught.value.problems[0].fix.removeprefix("fetch them: ")
     git("-C", repository, "config", "--unset", "remote.origin.uploadpack")
     subprocess.run(["sh", "-c", fix], check=True, env=environment, capture_output=True)
-    assert git_ignore.committed(str(repository), ["out/a"], environment) == {"out/a": b"x\n"}
+    assert git_ignore.read_committed_files(str(repository), ["out/a"], environment) == {
+        "out/a": b"x\n"
+    }
 
 
 @pytest.fixture
@@ -623,14 +625,16 @@ def test_gitignore_lines_match_the_name_alone(tmp_path: Path, name: str) -> None
     """What is suggested makes git ignore the file, and not its neighbours."""
     git("init", "-q", tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull}
-    assert git_ignore.exposed(str(tmp_path), [name], environment) == [name]
-    (problem,) = git_ignore.let_through(str(tmp_path), [name], ".gitignore", environment)
+    assert git_ignore.list_unignored_files(str(tmp_path), [name], environment) == [name]
+    (problem,) = git_ignore.unignored_file_problems(
+        str(tmp_path), [name], ".gitignore", environment
+    )
     assert problem.fix.startswith("add these lines to it:\n    ")
     lines = [line.removeprefix("    ") for line in problem.fix.split("\n")[1:]]
     assert all(line.isprintable() for line in lines)
     assert "\n" not in problem.what
     (tmp_path / ".gitignore").write_text("".join(f"{line}\n" for line in lines))
-    assert git_ignore.exposed(str(tmp_path), [name], environment) == []
+    assert git_ignore.list_unignored_files(str(tmp_path), [name], environment) == []
     others = [
         "other",
         "e",
@@ -639,7 +643,7 @@ def test_gitignore_lines_match_the_name_alone(tmp_path: Path, name: str) -> None
         "sub/other",
         *(["token", "tokXen", "tokXXen"] if name.isprintable() else []),
     ]
-    assert git_ignore.exposed(str(tmp_path), others, environment) == others
+    assert git_ignore.list_unignored_files(str(tmp_path), others, environment) == others
 
 
 def test_a_gitignore_line_for_bytes_that_are_not_utf8(tmp_path: Path) -> None:
@@ -647,8 +651,10 @@ def test_a_gitignore_line_for_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     git("init", "-q", tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": os.devnull}
     name = os.fsdecode(b"tok\xff\xfeen")
-    (tmp_path / ".gitignore").write_text("\n".join(git_ignore.lines([name])) + "\n")
-    assert git_ignore.exposed(str(tmp_path), [name, "tokXen"], environment) == ["tokXen"]
+    (tmp_path / ".gitignore").write_text("\n".join(git_ignore.gitignore_lines([name])) + "\n")
+    assert git_ignore.list_unignored_files(str(tmp_path), [name, "tokXen"], environment) == [
+        "tokXen"
+    ]
 
 
 def test_printed_commands_quote_their_paths(workdir: Make, run: Run, tmp_path: Path) -> None:

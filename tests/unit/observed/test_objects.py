@@ -9,13 +9,13 @@ import yaml
 from kubectl_mesh.credentials.api_servers import parse_contexts
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import CACERTS_PATH
-from kubectl_mesh.observed import read
+from kubectl_mesh.observed import read_mesh_state
 from kubectl_mesh.observed.cacerts import parse_signing_ca
 from kubectl_mesh.observed.control_dumps import HELM, control_plane, statements
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import PlacedObject
 from kubectl_mesh.observed.remote_dumps import is_remote_secret, read_remotes
-from kubectl_mesh.observed.sources import on_disk
+from kubectl_mesh.observed.sources import read_tree
 from kubectl_mesh.yaml_io.read import load_document
 from tests.conftest import TOP
 
@@ -24,7 +24,7 @@ CASES = sorted(p.parent.name for p in GOLDEN.glob("*/tree"))
 
 
 def tree(case: str) -> dict[str, dict[str, bytes | None]]:
-    return on_disk(str(GOLDEN / case / "tree"))
+    return read_tree(str(GOLDEN / case / "tree"))
 
 
 def found(file: str, body: bytes) -> list[PlacedObject]:
@@ -42,7 +42,7 @@ def test_there_are_cases() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_tree_is_read_as_a_dump_is(case: str) -> None:
     """The same objects, read by the rules of trees and by those of dumps, state the same control planes and the same servers."""
-    for name, cluster in read(tree(case)).clusters.items():
+    for name, cluster in read_mesh_state(tree(case)).clusters.items():
         files = tree(case)[name]
         dumped = {
             (path, o.name): o
@@ -89,7 +89,7 @@ def test_the_names_of_cert_manager_come_first() -> None:
         "ca.crt": stated["root-cert.pem"],
     }
     changed = {**files, CACERTS_PATH: yaml.safe_dump(value).encode()}
-    trust = read({name: changed}).clusters[name].trust
+    trust = read_mesh_state({name: changed}).clusters[name].trust
     authority = parse_signing_ca(PlacedObject("", Place(CACERTS_PATH), value))
     root = base64.b64decode(stated["root-cert.pem"])
     assert trust.files["ca-cert.pem"] == authority.files["ca-cert.pem"] == root
@@ -118,5 +118,5 @@ def test_of_two_with_one_name_the_last_counts() -> None:
     [remote] = read_remotes(PlacedObject("", Place("dump.yaml"), secret), untyped)
     assert remote.login.server == last
     files = {"3-mesh/remote-secrets/east.yaml": yaml.safe_dump(secret).encode()}
-    [seen] = read({"west": files}).clusters["west"].remote_secrets
+    [seen] = read_mesh_state({"west": files}).clusters["west"].remote_secrets
     assert seen.server == last

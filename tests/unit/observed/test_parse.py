@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubectl_mesh.observed import Reader, read
-from kubectl_mesh.observed.parse import without
-from kubectl_mesh.observed.sources import on_disk, rendered
+from kubectl_mesh.observed import TreeReader, read_mesh_state
+from kubectl_mesh.observed.parse import exclude_paths
+from kubectl_mesh.observed.sources import convert_rendered_tree, read_tree
 from kubectl_mesh.observed.values import MeshState
 from tests.conftest import TOP
 
@@ -45,7 +45,7 @@ def topology(case: str) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize("case", CASES)
 def test_a_tree_says_what_the_topology_asked_for(case: str) -> None:
     """Names, networks and namespaces, by each of the files that say them."""
-    view = read(tree(case))
+    view = read_mesh_state(tree(case))
     assert view.problems == ()
     assert view.strangers == ()
     wanted = topology(case)
@@ -74,7 +74,7 @@ def test_a_tree_says_what_the_topology_asked_for(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_trust_is_what_the_certificates_say(case: str) -> None:
     """In clear: the certificates themselves, and the lock says the same; else what the lock and the recipients say."""
-    for name, cluster in read(tree(case)).clusters.items():
+    for name, cluster in read_mesh_state(tree(case)).clusters.items():
         trust, lock = cluster.trust, cluster.lock
         assert lock is not None
         assert trust.intermediate_fingerprint == lock.says.intermediate
@@ -113,7 +113,7 @@ def test_trust_is_what_the_certificates_say(case: str) -> None:
 def test_remote_secrets_are_what_the_kubeconfigs_say(case: str) -> None:
     """Key, name and annotation are the peer; server and CA are those of the lock; the edges are the files that are there."""
     source = tree(case)
-    view = read(source)
+    view = read_mesh_state(source)
     for directory in (*view.clusters.values(), *view.shared.values()):
         for secret in directory.remote_secrets:
             assert (secret.name, secret.annotation, secret.labelled) == (
@@ -149,7 +149,7 @@ def test_remote_secrets_are_what_the_kubeconfigs_say(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_releases_and_gateways(case: str) -> None:
     """Every cluster has a control plane, and where there are several networks a gateway or what stands for it."""
-    view = read(tree(case))
+    view = read_mesh_state(tree(case))
     for cluster in view.clusters.values():
         assert cluster.lock is not None
         if cluster.lock.says.waits:
@@ -167,20 +167,20 @@ def test_releases_and_gateways(case: str) -> None:
 
 def test_a_canary_and_what_is_declared() -> None:
     """Two releases with their revisions; addresses with their ports; a gateway that stands for another network's."""
-    canary = read(tree("canary")).clusters["east"]
+    canary = read_mesh_state(tree("canary")).clusters["east"]
     assert {(r.version, r.revision) for r in canary.releases} == {
         ("1.29.10", "1-29-10"),
         ("1.31.3", "1-31-3"),
     }
-    seed = read(tree("seed")).clusters["context-east-1"]
+    seed = read_mesh_state(tree("seed")).clusters["context-east-1"]
     declared = {g.name: (g.addresses, g.registries) for g in seed.gates if g.kind == "meshNetworks"}
     assert declared["network-west"] == ((("198.51.100.99", 443),), ("context-west-1",))
     assert declared["network-east"][1] == ("Kubernetes", "context-east-2")
-    ambient = read(tree("declared-ambient")).clusters["east"]
+    ambient = read_mesh_state(tree("declared-ambient")).clusters["east"]
     assert [(g.network, g.addresses) for g in ambient.gates if g.addresses] == [
         ("west", (("192.0.2.21", 15008),))
     ]
-    remote = read(tree("primary-remote")).clusters["west"]
+    remote = read_mesh_state(tree("primary-remote")).clusters["west"]
     assert remote.served_by is not None
     assert remote.served_by.value == "east"
 
@@ -211,7 +211,7 @@ def secrets_of(case: str) -> list[bytes]:
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_secret_is_in_a_repr(case: str) -> None:
     """No key, token or ciphertext, nor the digest of one, in what a debugger would print."""
-    view = read(tree(case))
+    view = read_mesh_state(tree(case))
     text = repr(view).encode()
     for secret in secrets_of(case):
         assert secret not in text
@@ -231,20 +231,20 @@ def test_nothing_secret_is_in_a_repr(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_disk_and_memory_say_the_same(case: str) -> None:
     """Read through descriptors, or as a render would hand it over."""
-    assert on_disk(str(GOLDEN / case / "tree")) == tree(case)
-    reader = Reader()
+    assert read_tree(str(GOLDEN / case / "tree")) == tree(case)
+    reader = TreeReader()
     assert (
-        reader.read(on_disk(str(GOLDEN / case / "tree")))
-        == reader.read(tree(case))
-        == read(tree(case))
+        reader.read_state(read_tree(str(GOLDEN / case / "tree")))
+        == reader.read_state(tree(case))
+        == read_mesh_state(tree(case))
     )
-    assert rendered({}) == {}
+    assert convert_rendered_tree({}) == {}
 
 
 @pytest.mark.parametrize("case", ["two-networks", "sops", "external", "argocd", "seed"])
 def test_formatting_is_not_what_a_file_says(case: str) -> None:
     """Order of keys, quotes and comments leave the digests of objects as they are; one other value does not."""
-    before, source = read(tree(case)), tree(case)
+    before, source = read_mesh_state(tree(case)), tree(case)
     for files in source.values():
         for path, body in files.items():
             if path.endswith(".yaml") and body is not None:
@@ -256,7 +256,7 @@ def test_formatting_is_not_what_a_file_says(case: str) -> None:
                         sort_keys=True,
                     ).encode()
                 )
-    after = read(source)
+    after = read_mesh_state(source)
     assert after.problems == ()
     for one, other in zip(
         (*before.clusters.values(), *before.shared.values()),
@@ -273,7 +273,7 @@ def test_formatting_is_not_what_a_file_says(case: str) -> None:
     source[name]["1-trust/namespace.yaml"] = body.replace(
         b"topology.istio.io/network", b"topology.istio.io/net"
     )
-    changed = read(source).clusters[name]
+    changed = read_mesh_state(source).clusters[name]
     assert changed.label is None
     assert [o.digest for o in changed.objects] != [o.digest for o in before.clusters[name].objects]
 
@@ -351,10 +351,10 @@ def test_what_is_malformed_is_told_and_the_rest_is_read(kind: str) -> None:
     source = tree("two-networks")
     change, wanted = BROKEN[kind]
     change(source["west"])
-    view = read(source)
+    view = read_mesh_state(source)
     assert any(str(p).startswith(wanted) for p in view.problems), view.problems
     assert all(p.fix for p in view.problems)
-    assert view.clusters["east"] == read(tree("two-networks")).clusters["east"]
+    assert view.clusters["east"] == read_mesh_state(tree("two-networks")).clusters["east"]
 
 
 def test_what_is_missing_edited_or_foreign_is_told_by_the_lock() -> None:
@@ -367,7 +367,7 @@ def test_what_is_missing_edited_or_foreign_is_told_by_the_lock() -> None:
     ) + b"# mine\n"
     source["docs"] = {"a.md": b"mine"}
     source[""] = {"README": b"mine"}
-    view = read(source)
+    view = read_mesh_state(source)
     west = view.clusters["west"]
     assert west.lock is not None
     assert (west.lock.edited, west.lock.missing, west.lock.foreign) == (
@@ -378,14 +378,14 @@ def test_what_is_missing_edited_or_foreign_is_told_by_the_lock() -> None:
     assert view.strangers == ("README", "docs")
     assert west.trust.store == "none"
     del source["west"]["mesh.lock"]
-    assert read(source).clusters["west"].lock is None
-    assert read(source).clusters["west"].label == west.label
-    assert read({}) == MeshState({}, {})
+    assert read_mesh_state(source).clusters["west"].lock is None
+    assert read_mesh_state(source).clusters["west"].label == west.label
+    assert read_mesh_state({}) == MeshState({}, {})
 
 
 def test_only_what_is_asked_for_is_read() -> None:
     """Directories, and files in them."""
-    view = read(tree("two-networks"), {"west": {"3-mesh/remote-secrets/east.yaml"}})
+    view = read_mesh_state(tree("two-networks"), {"west": {"3-mesh/remote-secrets/east.yaml"}})
     assert list(view.clusters) == ["west"]
     assert [o.name for o in view.clusters["west"].objects] == ["istio-remote-secret-east"]
     assert view.edges == {("west", "east")}
@@ -394,7 +394,7 @@ def test_only_what_is_asked_for_is_read() -> None:
 @pytest.mark.parametrize("case", ["argocd", "seed", "declared-ambient", "external"])
 def test_fields_are_the_same_asked_for_one_by_one_or_all_at_once(case: str) -> None:
     """A path that is looked up before the rest is made gives what it gives afterwards, and what is left out is left out."""
-    one, other = (read(tree(case)) for _ in range(2))
+    one, other = (read_mesh_state(tree(case)) for _ in range(2))
     for a, b in zip(one.clusters.values(), other.clusters.values(), strict=True):
         for x, y in zip(a.objects, b.objects, strict=True):
             everything = dict(x.fields)
@@ -407,7 +407,7 @@ def test_fields_are_the_same_asked_for_one_by_one_or_all_at_once(case: str) -> N
                 'metadata.labels."no"',
             ):
                 assert (path in y.fields) == (path in everything)
-            left = without(y.fields, "metadata")
+            left = exclude_paths(y.fields, "metadata")
             assert dict(left) == {
                 p: v for p, v in everything.items() if not p.startswith("metadata.")
             }
@@ -435,7 +435,7 @@ def test_a_secret_is_in_no_field_however_it_is_kept() -> None:
         f"3-mesh/{n}.yaml": yaml.safe_dump(v).encode()
         for n, v in enumerate((secret, listed, {**listed, "kind": "List"}))
     }
-    seen = read({"east": files}).clusters["east"].objects
+    seen = read_mesh_state({"east": files}).clusters["east"].objects
     assert [o.kind for o in seen] == ["Secret", "SecretList", "List"]
     assert all(hidden not in str(dict(o.fields)) for o in seen)
     assert dict(seen[0].fields)["metadata.annotations.team"] == "mesh"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.observed.lazy import open_trees, without_clusters
-from kubectl_mesh.observed.sources import on_disk
+from kubectl_mesh.observed.lazy import exclude_clusters, open_trees
+from kubectl_mesh.observed.sources import read_tree
 from kubectl_mesh.safety import Refusal, review
 from kubectl_mesh.safety.roots import find_root_fault
 from kubectl_mesh.text import mesh_command
@@ -20,7 +20,7 @@ def test_two_states_are_reviewed(tmp_path: Path, run: Run) -> None:
     mesh.path.mkdir()
     broken.make(mesh, names=("a", "b", "c"))
     assert run("render", cwd=mesh).code == 0
-    before = on_disk(str(mesh.path / "out"))
+    before = read_tree(str(mesh.path / "out"))
     assert review(*open_trees(before, before), "out").list_problems() == []
     lock = json.loads(before["a"]["mesh.lock"] or b"")
     lock["madeFrom"]["network"] = "another"
@@ -30,7 +30,7 @@ def test_two_states_are_reviewed(tmp_path: Path, run: Run) -> None:
     assert refusal.problem.code == "network-would-change"
     assert refusal.clusters == ("a", "b", "c")
     assert refusal.to_problem() == refusal.problem
-    assert not review(without_clusters(old, frozenset("a")), new, "out").refusals
+    assert not review(exclude_clusters(old, frozenset("a")), new, "out").refusals
 
 
 def test_a_refusal_names_the_way_out() -> None:
