@@ -15,13 +15,13 @@ import pytest
 import yaml
 
 from kubectl_mesh.cli import clock as shell
-from kubectl_mesh.differences import diff
-from kubectl_mesh.differences.impact import holds, number
+from kubectl_mesh.differences import diff_trees
+from kubectl_mesh.differences.impact import is_applicable, parse_version_pair
 from kubectl_mesh.differences.rules import RULES
 from kubectl_mesh.observed.sources import read_tree
 from kubectl_mesh.reports.diff_markdown import markdown
 from kubectl_mesh.reports.diff_text import text, value
-from kubectl_mesh.safety.steps import Before, rank_clusters
+from kubectl_mesh.safety.steps import Constraint, rank_clusters
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import TOP, Golden, Run, merged
 
@@ -512,12 +512,12 @@ def test_the_first_render_of_a_mesh(built: Any, run: Run) -> None:
 def test_clusters_that_wait_for_each_other() -> None:
     """A circle is said to be one; a line of three is put in order whatever the order of the rules."""
     found = [
-        Before(frozenset("b"), frozenset("c"), "b c"),
-        Before(frozenset("a"), frozenset("b"), "a b"),
+        Constraint(frozenset("b"), frozenset("c"), "b c"),
+        Constraint(frozenset("a"), frozenset("b"), "a b"),
     ]
     assert rank_clusters(frozenset("abc"), found) == {"a": 0, "b": 1, "c": 2}
     assert (
-        rank_clusters(frozenset("abc"), [*found, Before(frozenset("c"), frozenset("a"), "c a")])
+        rank_clusters(frozenset("abc"), [*found, Constraint(frozenset("c"), frozenset("a"), "c a")])
         is None
     )
 
@@ -613,14 +613,14 @@ def test_every_rule_is_one_sentence_for_every_version() -> None:
                     found = [
                         rule
                         for rule in RULES
-                        if rule.name == name and holds(rule, (minor, patch), reads)
+                        if rule.name == name and is_applicable(rule, (minor, patch), reads)
                     ]
                     assert len(found) == 1, (name, minor, patch, reads, found)
     for rule in RULES:
-        assert rule.says[0].islower() or rule.says.startswith(
+        assert rule.sentence[0].islower() or rule.sentence.startswith(
             ("Pilot", "Citadel", "1.25.1", "Istio", "{tool}")
         )
-        assert not rule.says.endswith(".")
+        assert not rule.sentence.endswith(".")
 
 
 def test_every_rule_is_used_and_every_effect_has_one() -> None:
@@ -660,9 +660,11 @@ def test_every_rule_is_used_and_every_effect_has_one() -> None:
 def test_a_changed_remote_secret_by_version(version: str | None, said: str) -> None:
     """Each range of versions begins and ends where it should."""
     (rule,) = [
-        rule for rule in RULES if rule.name == "secret-changed" and holds(rule, number(version))
+        rule
+        for rule in RULES
+        if rule.name == "secret-changed" and is_applicable(rule, parse_version_pair(version))
     ]
-    assert said in rule.says
+    assert said in rule.sentence
 
 
 GOLDEN = sorted(p.parent for p in (TOP / "tests/golden").glob("*/tree"))
@@ -673,15 +675,15 @@ def test_any_two_trees_can_be_told_apart(case_folder: Path) -> None:
     """All targets, stores and deliveries, each against each: no exception, a valid report, no secret; nothing against itself."""
     validator = jsonschema.Draft202012Validator(assets.load_schema("output/diff.schema.json"))
     before = read_tree(str(case_folder / "tree"))
-    assert not diff(before, before, ("a", "b")).differs
+    assert not diff_trees(before, before, ("a", "b")).has_differences
     hidden = secrets(case_folder)
     at = GOLDEN.index(case_folder)
     # Each with five others: all targets, stores and deliveries come before and after one another.
     for other in [GOLDEN[(at + step) % len(GOLDEN)] for step in (1, 3, 7, 12, 19)]:
         after = read_tree(str(other / "tree"))
-        found = diff(before, after, ("a", "b"))
+        found = diff_trees(before, after, ("a", "b"))
         same = before == after
-        assert found.differs != same or {
+        assert found.has_differences != same or {
             n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in before.items()
         } == {n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in after.items()}, (
             other.name
@@ -714,6 +716,9 @@ def test_a_tree_that_somebody_broke_is_told_and_not_stumbled_over(case_folder: P
                 (before, {**before, name: files}),
                 ({**before, name: files}, before),
             ):
-                found = diff(one, other, ("a", "b"))
-                assert found.differs or found.problems or found.formatting, (path, broken)
+                found = diff_trees(one, other, ("a", "b"))
+                assert found.has_differences or found.problems or found.reformatted_files, (
+                    path,
+                    broken,
+                )
                 value(found), text(found), markdown(found, 2000)

@@ -62,7 +62,7 @@ from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.safety import roots as trusting
-from kubectl_mesh.safety.roots import find_lagging_trees
+from kubectl_mesh.safety.roots import lagging_tree_problems
 from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology import validate
 from kubectl_mesh.workdir.certs_folder import CertsFolder
@@ -695,7 +695,7 @@ class Decade:
             there = {
                 name: self.manifests[name][-1].trust for name in wanted if name in self.manifests
             }
-            if lagging := find_lagging_trees("out", there, wanted, ""):
+            if lagging := lagging_tree_problems("out", there, wanted, ""):
                 raise MeshError(lagging)
             return steps.advance(state, self.wanted(), self.holdings(), self.now, local=True)
 
@@ -1029,7 +1029,7 @@ class Decade:
         stages = {name: self.stage_3(plan, name) for name in names}
         changes = [self.change(name, *stages[name]) for name in names]
         if locked_out := [
-            *remote_secrets.find_withdrawals(plan, changes, "out"),
+            *remote_secrets.withdrawal_problems(plan, changes, "out"),
             *token_rotation.skipped_step_problems(plan, changes),
         ]:
             self.refused += 1

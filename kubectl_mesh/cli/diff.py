@@ -58,4 +58,4 @@ def command(paths: "Paths", wanted: "DiffOptions", max_bytes: int | None, output
         click.echo(markdown(result.diff, max_bytes or BUDGET), nl=False)
     else:
         common.put_text(text(result.diff))
-    return 1 if result.diff.differs else 0
+    return 1 if result.diff.has_differences else 0

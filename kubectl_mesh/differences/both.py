@@ -10,11 +10,11 @@ from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.removal import cluster_context, cluster_namespace
 from kubectl_mesh.observed.values import Cluster, MeshState, Object, RawTree
-from kubectl_mesh.safety.removals import Thing
+from kubectl_mesh.safety.removals import ObjectReference
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
+class TreePair:
     """Two trees and their views; `made` are the clusters whose intermediate the render would make,
     so that nobody knows it yet, and "" for the root.
     """
@@ -24,18 +24,18 @@ class Both:
     before: MeshState
     after: MeshState
     pairs: Sequence[ClusterPair]
-    made: frozenset[str] = frozenset()
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    generated_intermediates: frozenset[str] = frozenset()
+    renames: Mapping[str, str] = field(default_factory=dict)
     """The new name of a cluster by its old one."""
     tool: Tool = field(default_factory=Tool)
     """What applied the tree before: it deletes what leaves the tree, or nothing does."""
 
-    def now(self, name: str) -> str:
+    def current_name(self, name: str) -> str:
         """The name that a cluster has now."""
-        return self.renamed.get(name, name)
+        return self.renames.get(name, name)
 
 
-def told(pair: ClusterPair) -> set[tuple[str, str]]:
+def find_implied_changes(pair: ClusterPair) -> set[tuple[str, str]]:
     """Values that change because network, name, namespace or mesh do, which is told once and not
     wherever they stand.
     """
@@ -47,25 +47,25 @@ def told(pair: ClusterPair) -> set[tuple[str, str]]:
         (old.network, new.network),
         (cluster_context(old), cluster_context(new)),
         (cluster_namespace(old), cluster_namespace(new)),
-        (mesh(old), mesh(new)),
+        (find_mesh_id(old), find_mesh_id(new)),
     }
     return {(a, b) for a, b in changed if a is not None and b is not None and a != b}
 
 
-def mesh(cluster: Cluster) -> str | None:
+def find_mesh_id(cluster: Cluster) -> str | None:
     """The mesh ID."""
     return cluster.mesh_ids[0].value if cluster.mesh_ids else None
 
 
-def kubectl(cluster: Cluster, *words: str) -> str:
+def kubectl_command(cluster: Cluster, *words: str) -> str:
     """A kubectl command for a cluster, quoted for a shell."""
     return shlex.join(["kubectl", f"--context={cluster_context(cluster)}", *words])
 
 
-def thing_of(thing: Object) -> Thing:
+def object_reference(thing: Object) -> ObjectReference:
     """An object as its deletion needs it."""
     group, _, version = thing.api.rpartition("/")
-    return Thing(thing.kind, group, version, thing.namespace or "", thing.name)
+    return ObjectReference(thing.kind, group, version, thing.namespace or "", thing.name)
 
 
 def removal_effect(rule: str, tool: Tool, where: tuple[str, ...] = (), **words: str) -> Effect:
@@ -73,13 +73,13 @@ def removal_effect(rule: str, tool: Tool, where: tuple[str, ...] = (), **words: 
     too.
     """
     return (
-        effect(f"{rule}-pruned", where, tool=TOOLS[tool.name].TITLE, **words)
+        build_effect(f"{rule}-pruned", where, tool=TOOLS[tool.name].TITLE, **words)
         if TOOLS[tool.name].RECONCILES
-        else effect(rule, where, **words)
+        else build_effect(rule, where, **words)
     )
 
 
-def changed(
+def build_change(
     cluster: str,
     kind: str,
     subject: str,
@@ -92,6 +92,6 @@ def changed(
     return Fact(CHANGED, kind, subject, what, cluster, file, details, effects)
 
 
-def effect(rule: str, where: tuple[str, ...] = (), **words: str) -> Effect:
+def build_effect(rule: str, where: tuple[str, ...] = (), **words: str) -> Effect:
     """An effect with the words of its sentence."""
     return Effect(rule, tuple(sorted(words.items())), where)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.differences.both import (
-    Both,
-    changed,
-    effect,
-    kubectl,
-    mesh,
+    TreePair,
+    build_change,
+    build_effect,
+    find_mesh_id,
+    kubectl_command,
     removal_effect,
 )
 from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
@@ -15,22 +15,22 @@ from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
 from kubectl_mesh.observed.removal import build_installation, build_secret_holder, cluster_namespace
 from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
-from kubectl_mesh.safety.removals import forget_commands
+from kubectl_mesh.safety.removals import delete_remote_secret_commands
 from kubectl_mesh.targets.teardown import list_commands, secret_name
 
 
-def facts(both: Both) -> Iterator[Fact]:
+def list_cluster_facts(both: TreePair) -> Iterator[Fact]:
     """What becomes of each cluster."""
     for pair in both.pairs:
         if pair.before is None and pair.after is not None:
-            yield _added(both, pair.after)
+            yield _added_fact(both, pair.after)
         elif pair.after is None and pair.before is not None:
-            yield from _removed(both, pair.before)
+            yield from _removal_facts(both, pair.before)
         else:
-            yield from _kept(both, pair)
+            yield from _staying_facts(both, pair)
 
 
-def discovered(raw: RawTree, name: str) -> tuple[str, ...]:
+def list_peers(raw: RawTree, name: str) -> tuple[str, ...]:
     """The clusters for which a cluster holds a remote secret."""
     own = {
         p.removeprefix(REMOTE_SECRETS_PREFIX).removesuffix(".yaml")
@@ -45,7 +45,7 @@ def discovered(raw: RawTree, name: str) -> tuple[str, ...]:
     return tuple(sorted((own | shared) - {name}))
 
 
-def release(cluster: Cluster) -> str:
+def release_text(cluster: Cluster) -> str:
     """What runs in a cluster, in words."""
     found = [
         f"Istio {r.version or '(no version stated)'}"
@@ -55,35 +55,35 @@ def release(cluster: Cluster) -> str:
     return " and ".join(found) or "no control plane yet"
 
 
-def some(names: tuple[str, ...]) -> str:
+def names_text(names: tuple[str, ...]) -> str:
     """Names, the first of many."""
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _added(both: Both, cluster: Cluster) -> Fact:
+def _added_fact(both: TreePair, cluster: Cluster) -> Fact:
     who, whom = (
         list_secret_holders(both.raw_after, cluster.name),
-        discovered(both.raw_after, cluster.name),
+        list_peers(both.raw_after, cluster.name),
     )
     details = [
         Detail("network", None, cluster.network),
         Detail("namespace", None, cluster_namespace(cluster)),
-        Detail("runs", None, release(cluster)),
+        Detail("runs", None, release_text(cluster)),
         Detail("store", None, cluster.trust.store),
-        Detail("discovers", None, some(whom) or "nobody"),
-        Detail("is discovered by", None, some(who) or "nobody"),
+        Detail("discovers", None, names_text(whom) or "nobody"),
+        Detail("is discovered by", None, names_text(who) or "nobody"),
     ]
     if cluster.trust.intermediate_fingerprint is not None:
         known = (
             "made by the render"
-            if cluster.name in both.made
+            if cluster.name in both.generated_intermediates
             else cluster.trust.intermediate_fingerprint
         )
         details.append(Detail("intermediate", None, known))
     gates = [g for g in cluster.gates if g.kind != "meshNetworks"]
-    effects = [effect("cluster-added")]
+    effects = [build_effect("cluster-added")]
     if gates and cluster.network is not None:
-        effects.append(effect("gateway-added", network=cluster.network))
+        effects.append(build_effect("gateway-added", network=cluster.network))
     return Fact(
         NEW,
         "cluster",
@@ -96,13 +96,13 @@ def _added(both: Both, cluster: Cluster) -> Fact:
     )
 
 
-def _staying_readers(both: Both, name: str) -> list[Cluster]:
+def _staying_readers(both: TreePair, name: str) -> list[Cluster]:
     """The clusters that read one before, and are still in the mesh."""
-    names = (both.now(n) for n in list_secret_holders(both.raw_before, name))
+    names = (both.current_name(n) for n in list_secret_holders(both.raw_before, name))
     return [both.after.clusters[n] for n in names if n in both.after.clusters]
 
 
-def _secrets_for(both: Both, name: str) -> list[RemoteSecret]:
+def _secrets_for(both: TreePair, name: str) -> list[RemoteSecret]:
     """The remote secrets for a cluster before."""
     return [
         s
@@ -112,36 +112,41 @@ def _secrets_for(both: Both, name: str) -> list[RemoteSecret]:
     ]
 
 
-def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
+def _removal_facts(both: TreePair, cluster: Cluster) -> Iterator[Fact]:
     """What peers forget, and what takes Istio off the cluster itself."""
-    left = _staying_readers(both, cluster.name)
+    staying = _staying_readers(both, cluster.name)
     secrets = {s.name: s for s in _secrets_for(both, cluster.name)}
     holders = [
         build_secret_holder(c, name, secrets.values())
-        for c in left
+        for c in staying
         for name in sorted(secrets or {secret_name(cluster.name)})
     ]
-    whole = not any(name and not name.startswith("_") for name in both.raw_after)
+    is_last = not any(name and not name.startswith("_") for name in both.raw_after)
     commands = [
         step.text
-        for step in list_commands([build_installation(cluster)], holders, both.tool, whole=whole)
+        for step in list_commands([build_installation(cluster)], holders, both.tool, whole=is_last)
     ]
     who = list_secret_holders(both.raw_before, cluster.name)
     details = (
         Detail("network", cluster.network, None),
-        Detail("runs", release(cluster), None),
-        Detail("discovers", some(discovered(both.raw_before, cluster.name)) or "nobody", None),
-        Detail("is discovered by", some(who) or "nobody", None),
+        Detail("runs", release_text(cluster), None),
+        Detail(
+            "discovers", names_text(list_peers(both.raw_before, cluster.name)) or "nobody", None
+        ),
+        Detail("is discovered by", names_text(who) or "nobody", None),
     )
     effects = [
-        effect("cluster-removed"),
+        build_effect("cluster-removed"),
         *(
             [
                 removal_effect(
-                    "discovery-removed", both.tool, tuple(c.name for c in left), peer=cluster.name
+                    "discovery-removed",
+                    both.tool,
+                    tuple(c.name for c in staying),
+                    peer=cluster.name,
                 )
             ]
-            if left
+            if staying
             else []
         ),
     ]
@@ -158,51 +163,51 @@ def _removed(both: Both, cluster: Cluster) -> Iterator[Fact]:
     )
 
 
-def _kept(both: Both, pair: ClusterPair) -> Iterator[Fact]:
+def _staying_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
     """What becomes of the name, network, namespace and mesh of a cluster that stays."""
     old, new = pair.before, pair.after
     assert old is not None
     assert new is not None
     if pair.is_renamed:
-        yield _renamed(both, old, new, pair.match_reason)
+        yield _rename_fact(both, old, new, pair.match_reason)
     if old.network != new.network:
-        yield _moved_to_network(old, new)
+        yield _network_fact(old, new)
     if (
         old.label is not None
         and new.label is not None
         and {n.value for n in new.networks} - {new.label.value}
         > {n.value for n in old.networks} - {old.label.value}
     ):
-        told = ", ".join(sorted({n.value for n in new.networks}))
-        yield changed(
+        stated = ", ".join(sorted({n.value for n in new.networks}))
+        yield build_change(
             new.name,
             "network",
             f"network of {new.name}",
-            f"the namespace says {new.label.value}, the control plane {told}",
+            f"the namespace says {new.label.value}, the control plane {stated}",
             new.label.file,
         )
     if cluster_namespace(old) != cluster_namespace(new):
-        yield _moved_to_namespace(old, new)
-    if mesh(old) != mesh(new) and mesh(new) is not None:
-        yield changed(
+        yield _namespace_fact(old, new)
+    if find_mesh_id(old) != find_mesh_id(new) and find_mesh_id(new) is not None:
+        yield build_change(
             new.name,
             "mesh",
             "the mesh",
-            f"is renamed: {mesh(old)} -> {mesh(new)}",
+            f"is renamed: {find_mesh_id(old)} -> {find_mesh_id(new)}",
             new.mesh_ids[0].file,
-            effect("mesh-renamed"),
-            details=(Detail("mesh", mesh(old), mesh(new)),),
+            build_effect("mesh-renamed"),
+            details=(Detail("mesh", find_mesh_id(old), find_mesh_id(new)),),
         )
 
 
-def _renamed(both: Both, old: Cluster, new: Cluster, why: str) -> Fact:
+def _rename_fact(both: TreePair, old: Cluster, new: Cluster, why: str) -> Fact:
     """That a cluster has another name; `why` says how it was recognised."""
-    left = _staying_readers(both, old.name)
+    staying = _staying_readers(both, old.name)
     held = _secrets_for(both, old.name)
     commands = tuple(
         command
-        for c in left
-        for command in forget_commands(
+        for c in staying
+        for command in delete_remote_secret_commands(
             build_secret_holder(c, secret_name(old.name), held), both.tool
         )
     )
@@ -214,25 +219,28 @@ def _renamed(both: Both, old: Cluster, new: Cluster, why: str) -> Fact:
         new.name,
         f"{new.name}/",
         (Detail("name", old.name, new.name),),
-        (effect("cluster-renamed"), effect("secret-renamed", tuple(c.name for c in left))),
+        (
+            build_effect("cluster-renamed"),
+            build_effect("secret-renamed", tuple(c.name for c in staying)),
+        ),
         commands,
     )
 
 
-def _moved_to_network(old: Cluster, new: Cluster) -> Fact:
+def _network_fact(old: Cluster, new: Cluster) -> Fact:
     network = new.network or "none"
-    return changed(
+    return build_change(
         new.name,
         "network",
         f"network of {new.name}",
         f"{old.network or 'none'} -> {network}",
         new.label.file if new.label is not None else f"{new.name}/1-trust/namespace.yaml",
-        effect("network", cluster=new.name, network=network),
+        build_effect("network", cluster=new.name, network=network),
         details=(Detail("network", old.network, network),),
     )
 
 
-def _moved_to_namespace(old: Cluster, new: Cluster) -> Fact:
+def _namespace_fact(old: Cluster, new: Cluster) -> Fact:
     before, after = cluster_namespace(old), cluster_namespace(new)
     return Fact(
         CHANGED,
@@ -242,6 +250,6 @@ def _moved_to_namespace(old: Cluster, new: Cluster) -> Fact:
         new.name,
         f"{new.name}/1-trust/namespace.yaml",
         (Detail("namespace", before, after),),
-        (effect("namespace"),),
-        (kubectl(new, "delete", "namespace", before, "--ignore-not-found"),),
+        (build_effect("namespace"),),
+        (kubectl_command(new, "delete", "namespace", before, "--ignore-not-found"),),
     )

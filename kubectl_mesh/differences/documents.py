@@ -4,24 +4,30 @@ import re
 from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.differences.both import changed, effect, removal_effect, thing_of, told
-from kubectl_mesh.differences.fields import details as differing
-from kubectl_mesh.differences.fields import differ
-from kubectl_mesh.differences.impact import number
+from kubectl_mesh.differences.both import (
+    build_change,
+    build_effect,
+    find_implied_changes,
+    object_reference,
+    removal_effect,
+)
+from kubectl_mesh.differences.fields import difference_count_text
+from kubectl_mesh.differences.fields import list_details as differing
+from kubectl_mesh.differences.impact import parse_version_pair
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.parse import exclude_paths
 from kubectl_mesh.observed.removal import cluster_context
 from kubectl_mesh.observed.values import Cluster, ControlPlane
-from kubectl_mesh.safety.removals import control_plane_commands
+from kubectl_mesh.safety.removals import delete_control_plane_commands
 from kubectl_mesh.targets import OLD
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 from kubectl_mesh.targets.istiooperator import IstioOperator
 
-GATEWAYS = ("gateway", "eastwest")
+GATEWAY_PARTS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""
 _HUB = re.compile(r"(^|\.)hub\Z")
-_STATED = (
+_COMPARED_SETTINGS = (
     "version",
     "tag",
     "revision",
@@ -54,24 +60,24 @@ _RULES = (
 )
 
 
-def facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
+def list_control_plane_facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
     """What becomes of the control plane of a cluster that stays."""
     old, new = pair.before, pair.after
     if old is None or new is None:
         return
-    known = told(pair)
-    for one, other in _documents(old, new):
+    known = find_implied_changes(pair)
+    for one, other in _pair_documents(old, new):
         if one is None and other is not None:
-            if other.part not in GATEWAYS:
-                yield _come(new, other)
+            if other.part not in GATEWAY_PARTS:
+                yield _added_fact(new, other)
         elif other is None and one is not None:
-            if one.part not in GATEWAYS:
-                yield _gone(old, new, one, tool)
+            if one.part not in GATEWAY_PARTS:
+                yield _removed_fact(old, new, one, tool)
         elif one is not None and other is not None and one != other:
-            yield from _changed(new, one, other, known, tool)
+            yield from _change_facts(new, one, other, known, tool)
 
 
-def _documents(
+def _pair_documents(
     old: Cluster, new: Cluster
 ) -> Iterator[tuple[ControlPlane | None, ControlPlane | None]]:
     """Which document is which: by part and revision; what is alone with its part on both sides is
@@ -102,11 +108,11 @@ def _documents(
         yield from ((c, None) for c in gone)
 
 
-def _title(document: ControlPlane) -> str:
+def _title_text(document: ControlPlane) -> str:
     return document.part + (f" (revision {document.revision})" if document.revision else "")
 
 
-def _come(new: Cluster, document: ControlPlane) -> Fact:
+def _added_fact(new: Cluster, document: ControlPlane) -> Fact:
     details = tuple(
         Detail(p, None, v)
         for p, v in (
@@ -120,12 +126,12 @@ def _come(new: Cluster, document: ControlPlane) -> Fact:
         return Fact(
             NEW,
             "release",
-            _title(document),
+            _title_text(document),
             "is added",
             new.name,
             document.file,
             details,
-            (effect("canary-added"),),
+            (build_effect("canary-added"),),
         )
     return Fact(
         NEW,
@@ -135,11 +141,11 @@ def _come(new: Cluster, document: ControlPlane) -> Fact:
         new.name,
         document.file,
         details,
-        (effect("control-plane"),),
+        (build_effect("control-plane"),),
     )
 
 
-def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fact:
+def _removed_fact(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fact:
     details = tuple(
         Detail(p, v, None)
         for p, v in (
@@ -160,14 +166,16 @@ def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fac
         else ("control-plane", "object-removed")
     )
     commands = (
-        control_plane_commands(cluster_context(new), thing_of(thing), document.revision or "", tool)
+        delete_control_plane_commands(
+            cluster_context(new), object_reference(thing), document.revision or "", tool
+        )
         if document.kind != OLD
         else ()
     )
     return Fact(
         DELETED,
         kind,
-        _title(document),
+        _title_text(document),
         "is removed",
         new.name,
         document.file,
@@ -177,7 +185,7 @@ def _gone(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fac
     )
 
 
-def _changed(
+def _change_facts(
     new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]], tool: Tool
 ) -> Iterator[Fact]:
     """What differs of a part of the control plane: its kind, version, revision and values."""
@@ -185,60 +193,62 @@ def _changed(
         what = f"is a {other.kind}, and was a {one.kind}"
         details = (Detail("kind", one.kind, other.kind),)
         does = removal_effect("kind", tool)
-        yield changed(new.name, "kind", one.part, what, other.file, does, details=details)
+        yield build_change(new.name, "kind", one.part, what, other.file, does, details=details)
     if one.version != other.version:
         before, after = one.version or "none stated", other.version or "none stated"
-        yield changed(
+        yield build_change(
             new.name,
             "version",
             "Istio",
             f"{before} -> {after}",
             other.file,
-            *_version(one.version, other.version),
+            *_version_effects(one.version, other.version),
             details=(Detail("version", before, after),),
         )
     if one.revision != other.revision:
         before, after = one.revision or "default", other.revision or "default"
-        yield changed(
+        yield build_change(
             new.name,
             "revision",
             "revision",
             f"{before} -> {after}",
             other.file,
-            effect("revision"),
+            build_effect("revision"),
             details=(Detail("revision", before, after),),
         )
     values = list(differing(one.values, other.values, known, "values."))
     if one.kind == other.kind:
         values += differing(_settings(one), _settings(other), known)
-    yield from _changed_values(new, other, values)
+    yield from _value_facts(new, other, values)
 
 
-def _changed_values(new: Cluster, other: ControlPlane, values: list[Detail]) -> Iterator[Fact]:
+def _value_facts(new: Cluster, other: ControlPlane, values: list[Detail]) -> Iterator[Fact]:
     """What differs of the values of a part: the trust domain by itself, all others at once."""
     domains = [d for d in values if d.path.removeprefix("values.") in _TRUST_DOMAIN]
     for domain in domains:
-        yield changed(
+        yield build_change(
             new.name,
             "trust-domain",
             "the trust domain",
             f"{domain.before or 'cluster.local'} -> {domain.after or 'cluster.local'}",
             other.file,
-            effect("trust-domain"),
+            build_effect("trust-domain"),
             details=(domain,),
         )
     found = tuple(d for d in values if d not in domains and d.path != "values.revision")
     if not found:
         return
-    if other.part in GATEWAYS:
-        kind, subject, effects = "gateway", "east-west gateway", gateway_effects(found)
+    if other.part in GATEWAY_PARTS:
+        kind, subject, effects = "gateway", "east-west gateway", build_gateway_effects(found)
     else:
         is_ambient = other.kind == IstioOperator.KIND and str(
             other.settings.get("profile", "")
         ).endswith("ambient")
         parts = (other.part, *NODE_COMPONENTS) if is_ambient else (other.part,)
-        kind, subject, effects = "control-plane", _title(other), _effects(found, parts)
-    yield changed(new.name, kind, subject, differ(found), other.file, *effects, details=found)
+        kind, subject, effects = "control-plane", _title_text(other), _value_effects(found, parts)
+    yield build_change(
+        new.name, kind, subject, difference_count_text(found), other.file, *effects, details=found
+    )
 
 
 def _settings(document: ControlPlane) -> Mapping[str, object]:
@@ -249,23 +259,23 @@ def _settings(document: ControlPlane) -> Mapping[str, object]:
         document.settings,
         *(
             field
-            for field in _STATED
+            for field in _COMPARED_SETTINGS
             if not (field == "namespace" and document.part in NODE_COMPONENTS)
         ),
     )
 
 
-def _version(before: str | None, after: str | None) -> tuple[Effect, ...]:
+def _version_effects(before: str | None, after: str | None) -> tuple[Effect, ...]:
     if before is None or after is None:
-        return (effect("version-raised"),)
-    old, new = number(before), number(after)
-    effects = [effect("version-raised" if new >= old else "version-lowered")]
+        return (build_effect("version-raised"),)
+    old, new = parse_version_pair(before), parse_version_pair(after)
+    effects = [build_effect("version-raised" if new >= old else "version-lowered")]
     if new[0] - old[0] > 1:
-        effects.append(effect("version-skips"))
+        effects.append(build_effect("version-skips"))
     return tuple(effects)
 
 
-def _effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effect, ...]:
+def _value_effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effect, ...]:
     """What values do, by where they stand; `parts` are those that a changed hub is for: a DaemonSet
     takes its images in another way than istiod.
     """
@@ -282,18 +292,18 @@ def _effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effec
         (_IMAGES.get(part, "object") for part in parts) if rule == "images" else (rule,)
         for rule in rules
     )
-    return tuple(effect(rule) for rules_of in each for rule in rules_of)
+    return tuple(build_effect(rule) for rules_of in each for rule in rules_of)
 
 
-def gateway_effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:
+def build_gateway_effects(details: tuple[Detail, ...]) -> tuple[Effect, ...]:
     """What changes of a gateway do."""
     kinds = any(
         re.search(r"(^|\.)(service\.type|spec\.type|service-type)\"?$", d.path) for d in details
     )
-    images = (effect("images-gateway"),) if any(_HUB.search(d.path) for d in details) else ()
+    images = (build_effect("images-gateway"),) if any(_HUB.search(d.path) for d in details) else ()
     rest = (
         images
         if images and all(_HUB.search(d.path) for d in details)
-        else (*images, effect("gateway-changed"))
+        else (*images, build_effect("gateway-changed"))
     )
-    return (effect("gateway-type"), *rest) if kinds else rest
+    return (build_effect("gateway-type"), *rest) if kinds else rest

@@ -10,19 +10,19 @@ from kubectl_mesh.text import can_be_secret, count_text, value_text
 
 _HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")
 _ABSENT: Any = object()
-HIDDEN = "the value"
+HIDDEN_VALUE = "the value"
 """What stands for a value that may be a secret."""
 
 
-def differ(details: Sequence[Detail]) -> str:
+def difference_count_text(details: Sequence[Detail]) -> str:
     """How many values differ, in words."""
     return f"{count_text(len(details), 'value')} differ" + ("s" if len(details) == 1 else "")
 
 
-def text(path: str, value: object) -> str:
+def public_value_text(path: str, value: object) -> str:
     """A value as a review may show it."""
     if value and value is not True and _HIDDEN.search(".".join(path.rsplit(".", 2)[-2:])):
-        return HIDDEN
+        return HIDDEN_VALUE
     return (
         value
         if isinstance(value, str) and value_text(value) == f'"{value}"' and value
@@ -30,16 +30,16 @@ def text(path: str, value: object) -> str:
     )
 
 
-def public(said: str | None) -> str | None:
+def public_text(text: str | None) -> str | None:
     """A text that ought to be public, unless it looks like a secret all the same."""
-    return HIDDEN if said is not None and can_be_secret(said) else said
+    return HIDDEN_VALUE if text is not None and can_be_secret(text) else text
 
 
-def details(
-    before: Fields, after: Fields, told: Iterable[tuple[str, str]] = (), prefix: str = ""
+def list_details(
+    before: Fields, after: Fields, reported: Iterable[tuple[str, str]] = (), prefix: str = ""
 ) -> Iterator[Detail]:
     """What differs, by path; pairs of `told` are told elsewhere, and not here again."""
-    known = set(told)
+    known = set(reported)
     for path in sorted({*before, *after}):
         old, new = before.get(path, _ABSENT), after.get(path, _ABSENT)
         if old == new and type(old) is type(new):
@@ -49,6 +49,6 @@ def details(
         name = prefix + path
         yield Detail(
             name,
-            None if old is _ABSENT else text(path, old),
-            None if new is _ABSENT else text(path, new),
+            None if old is _ABSENT else public_value_text(path, old),
+            None if new is _ABSENT else public_value_text(path, new),
         )

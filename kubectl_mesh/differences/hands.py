@@ -2,19 +2,19 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kubectl_mesh.differences.both import Both, changed, effect
+from kubectl_mesh.differences.both import TreePair, build_change, build_effect
 from kubectl_mesh.differences.values import DELETED, FOREIGN, NEW, Fact
 from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed.values import Directory, MeshState
 from kubectl_mesh.text import single_line
 
 
-def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
+def list_edit_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
     """Edits and foreign files; `rendered`: the tree after is that of a render, so it is the one
     before that was edited.
     """
     for name, directory in _directories(both.before if rendered else both.after).items():
-        cluster = "" if name.startswith("_") else both.now(name) if rendered else name
+        cluster = "" if name.startswith("_") else both.current_name(name) if rendered else name
         lock = directory.lock
         there = [MESH_LOCK in raw.get(name, {}) for raw in (both.raw_before, both.raw_after)]
         if name in both.raw_before and name in both.raw_after and there == [not rendered, rendered]:
@@ -23,57 +23,64 @@ def facts(both: Both, *, rendered: bool) -> Iterator[Fact]:
                 if rendered
                 else "is gone: a render takes the files beside it for somebody else's"
             )
-            yield changed(cluster, "edited", f"{name}/{MESH_LOCK}", what, f"{name}/{MESH_LOCK}")
+            yield build_change(
+                cluster, "edited", f"{name}/{MESH_LOCK}", what, f"{name}/{MESH_LOCK}"
+            )
         if lock is None:
             continue
-        raw = (both.raw_after if rendered else both.raw_before).get(name, {})
-        mine = (both.raw_before if rendered else both.raw_after).get(name, {})
-        edited = [p for p in lock.edited if mine.get(p) != raw.get(p)]
-        missing = [p for p in lock.missing if p in raw]
+        other_tree = (both.raw_after if rendered else both.raw_before).get(name, {})
+        edited_tree = (both.raw_before if rendered else both.raw_after).get(name, {})
+        edited = [p for p in lock.edited if edited_tree.get(p) != other_tree.get(p)]
+        missing = [p for p in lock.missing if p in other_tree]
         for path in sorted({*edited, *missing}):
             what = ("was deleted by hand" if path in missing else "was edited by hand") + (
                 "; a render undoes that" if rendered else ""
             )
-            yield changed(
+            yield build_change(
                 cluster,
                 "edited",
                 f"{name}/{path}",
                 what,
                 f"{name}/{path}",
-                *(() if rendered else (effect("edited"),)),
+                *(() if rendered else (build_effect("edited"),)),
             )
         if not rendered and MESH_LOCK in both.raw_before.get(name, {}) and lock.damaged:
-            yield changed(
+            yield build_change(
                 cluster,
                 "edited",
                 f"{name}/{MESH_LOCK}",
                 "cannot be read",
                 f"{name}/{MESH_LOCK}",
-                effect("edited"),
+                build_effect("edited"),
             )
-    yield from _foreign(both, rendered=rendered)
+    yield from _foreign_facts(both, rendered=rendered)
 
 
 def _directories(view: MeshState) -> dict[str, Directory]:
     return {**view.clusters, **view.shared}
 
 
-def _foreign(both: Both, *, rendered: bool) -> Iterator[Fact]:
+def _foreign_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
     """Files that no lock lists: under a render they stay; between two trees those count that
     differ.
     """
-    before, after = _strange(both.before), _strange(both.after)
+    before, after = _foreign_paths(both.before), _foreign_paths(both.after)
     for path in sorted({*before, *after}):
         name = path.partition("/")[0] if "/" in path else ""
         cluster = name if name in both.after.clusters or name in both.before.clusters else ""
-        told = single_line(path)
+        shown = single_line(path)
         if rendered:
             yield Fact(
-                FOREIGN, "foreign", told, "is not of kubectl mesh's making: it stays", cluster, told
+                FOREIGN,
+                "foreign",
+                shown,
+                "is not of kubectl mesh's making: it stays",
+                cluster,
+                shown,
             )
-        elif (path in before) != (path in after) or _body(both, path, before=True) != _body(
-            both, path, before=False
-        ):
+        elif (path in before) != (path in after) or _read_body(
+            both, path, before=True
+        ) != _read_body(both, path, before=False):
             what = (
                 "is there now"
                 if path not in before
@@ -84,14 +91,14 @@ def _foreign(both: Both, *, rendered: bool) -> Iterator[Fact]:
             yield Fact(
                 FOREIGN,
                 "foreign",
-                told,
+                shown,
                 f"is not of kubectl mesh's making: it {what}",
                 cluster,
-                told,
+                shown,
             )
 
 
-def _strange(view: MeshState) -> set[str]:
+def _foreign_paths(view: MeshState) -> set[str]:
     return {
         f"{name}/{path}"
         for name, d in _directories(view).items()
@@ -100,19 +107,22 @@ def _strange(view: MeshState) -> set[str]:
     } | set(view.strangers)
 
 
-def _body(both: Both, path: str, *, before: bool) -> bytes | None:
+def _read_body(both: TreePair, path: str, *, before: bool) -> bytes | None:
     raw = both.raw_before if before else both.raw_after
     name, _, rest = path.partition("/")
     return raw.get(name, {}).get(rest) if rest else raw.get("", {}).get(name)
 
 
-def untold(
-    both: Both, differing: Mapping[str, set[str]], looks: Collection[str], facts: Sequence[Fact]
+def list_unexplained_files(
+    both: TreePair,
+    differing: Mapping[str, set[str]],
+    reformatted: Collection[str],
+    facts: Sequence[Fact],
 ) -> Iterator[Fact]:
     """Files of which no other fact says anything, so that no change is ever passed over in
     silence.
     """
-    whole = {
+    reported = {
         name
         for p in both.pairs
         if p.is_renamed or p.before is None or p.after is None
@@ -120,11 +130,11 @@ def untold(
         if c is not None
         for name in (c.name,)
     }
-    telling = {f.cluster for f in facts if f.group != FOREIGN} | {
+    explained = {f.cluster for f in facts if f.group != FOREIGN} | {
         f.file.partition("/")[0] for f in facts
     }
     for name, paths in differing.items():
-        if name in whole or both.now(name) in telling or name in telling:
+        if name in reported or both.current_name(name) in explained or name in explained:
             continue
         for path in sorted(paths):
             file = f"{name}/{path}"
@@ -132,21 +142,21 @@ def untold(
             if (
                 path == MESH_LOCK
                 or path.endswith("kustomization.yaml")
-                or file in looks
-                or ("remote-secrets/" in file and peer in whole)
+                or file in reformatted
+                or ("remote-secrets/" in file and peer in reported)
             ):
                 continue
-            yield changed(
-                "" if name.startswith("_") else both.now(name),
+            yield build_change(
+                "" if name.startswith("_") else both.current_name(name),
                 "object",
                 file,
                 "differs in a way that cannot be told",
                 file,
-                effect("object"),
+                build_effect("object"),
             )
 
 
-def secrets(both: Both) -> dict[str, int]:
+def count_secret_files(both: TreePair) -> dict[str, int]:
     """How many files with secrets are new, changed, deleted and unchanged, by their bytes."""
     found = dict.fromkeys((NEW, "changed", DELETED, "unchanged"), 0)
     for name in {*both.raw_before, *both.raw_after} - {""}:
@@ -176,11 +186,13 @@ def secrets(both: Both) -> dict[str, int]:
     return found
 
 
-def formatting(both: Both, differing: dict[str, set[str]], telling: set[str]) -> tuple[str, ...]:
+def list_reformatted_files(
+    both: TreePair, differing: dict[str, set[str]], explained: set[str]
+) -> tuple[str, ...]:
     """Files of which a byte differs, and nothing that is told."""
     found = []
     for name, paths in differing.items():
-        if paths == {MESH_LOCK} and f"{name}/{MESH_LOCK}" not in telling:
+        if paths == {MESH_LOCK} and f"{name}/{MESH_LOCK}" not in explained:
             found.append(f"{name}/{MESH_LOCK}")
         old, new = _directories(both.before).get(name), _directories(both.after).get(name)
         if old is None or new is None:
@@ -193,7 +205,7 @@ def formatting(both: Both, differing: dict[str, set[str]], telling: set[str]) ->
                 or other is None
                 or one == other
                 or path == MESH_LOCK
-                or f"{name}/{path}" in telling
+                or f"{name}/{path}" in explained
             ):
                 continue
             digests = [

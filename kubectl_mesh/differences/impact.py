@@ -4,14 +4,14 @@ as sentences with the clusters that they are true of.
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from kubectl_mesh.differences.fields import public
+from kubectl_mesh.differences.fields import public_text
 from kubectl_mesh.differences.rules import (
-    ASKED,
-    LAST,
-    NEVER,
-    RESTARTED,
+    LAST_VERSION,
+    NEVER_RELOADS,
+    RELOADS_AFTER_CHANGE,
+    RELOADS_ON_RESTART,
+    RELOADS_RUNNING,
     RULES,
-    RUNNING,
     Rule,
     Version,
 )
@@ -20,23 +20,25 @@ from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.values import Cluster, ControlPlane
 from kubectl_mesh.targets import KINDS, OLD
 
-UNKNOWN = "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "
+UNKNOWN_VERSION_TEXT = (
+    "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "
+)
 
 
-def number(version: str | None) -> Version:
+def parse_version_pair(version: str | None) -> Version:
     """A version as a pair. One that no file states, and the patch of a line, count as the worst."""
     parts = (version or versions.ASSUMED_LINE).split(".")
     try:
         return int(parts[1]), int(parts[2]) if len(parts) > 2 else -1
     except (ValueError, IndexError):
-        return number(None)
+        return parse_version_pair(None)
 
 
-def holds(rule: Rule, version: Version, reads: str = NEVER) -> bool:
+def is_applicable(rule: Rule, version: Version, root_reload: str = NEVER_RELOADS) -> bool:
     """Whether a rule is about a version; one that may be any of a line is in the first range that
     has a part of the line.
     """
-    if rule.reads is not None and rule.reads != reads:
+    if rule.root_reload is not None and rule.root_reload != root_reload:
         return False
     minor, patch = version
     if patch < 0:
@@ -44,7 +46,7 @@ def holds(rule: Rule, version: Version, reads: str = NEVER) -> bool:
     return rule.first <= version <= rule.last
 
 
-def version_of(
+def find_version(
     cluster: Cluster, known: Mapping[str, str | None], release: ControlPlane | None = None
 ) -> str | None:
     """The version of a cluster's istiod: what the tree says, else what is known from elsewhere,
@@ -58,7 +60,7 @@ def version_of(
     return found
 
 
-def multiroot(cluster: Cluster) -> bool:
+def has_multiroot(cluster: Cluster) -> bool:
     """Whether istiod takes other roots while it runs."""
     return any(
         path.rsplit("ISTIO_MULTIROOT_MESH", 1)[-1] in ("", "].value", "]")
@@ -69,7 +71,7 @@ def multiroot(cluster: Cluster) -> bool:
     )
 
 
-def sentences(
+def list_sentences(
     effects: Sequence[tuple[str, Effect]],
     clusters: Mapping[str, Cluster],
     known: Mapping[str, str | None],
@@ -84,21 +86,25 @@ def sentences(
     """
     found: dict[str, dict[str, None]] = {}
     for cluster, effect in effects:
-        for name in effect.where or (cluster,):
-            reads = _reads(clusters.get(name), after.get(name), restarts=name in restarted)
-            for version in _running(clusters.get(name), known):
+        for name in effect.clusters or (cluster,):
+            root_reload = _find_root_reload(
+                clusters.get(name), after.get(name), restarts=name in restarted
+            )
+            for version in _running_versions(clusters.get(name), known):
                 unknown = version is None and effect.rule == "secret-changed"
                 for rule in RULES:
-                    if rule.name == effect.rule and holds(rule, number(version), reads):
-                        says = rule.says.format(
-                            **{word: public(said) for word, said in effect.words}
+                    if rule.name == effect.rule and is_applicable(
+                        rule, parse_version_pair(version), root_reload
+                    ):
+                        says = rule.sentence.format(
+                            **{word: public_text(said) for word, said in effect.words}
                         )
                         stated = (
                             ""
-                            if rule.first == (0, 0) and rule.last == (LAST, LAST)
+                            if rule.first == (0, 0) and rule.last == (LAST_VERSION, LAST_VERSION)
                             else f"Istio {version}: "
                             if version
-                            else UNKNOWN
+                            else UNKNOWN_VERSION_TEXT
                             if unknown
                             else ""
                         )
@@ -106,16 +112,16 @@ def sentences(
     return [(says, tuple(sorted(filter(None, names)))) for says, names in found.items()]
 
 
-def _reads(before: Cluster | None, after: Cluster | None, *, restarts: bool) -> str:
+def _find_root_reload(before: Cluster | None, after: Cluster | None, *, restarts: bool) -> str:
     """How the istiod of a cluster comes to take other roots."""
-    if before is not None and multiroot(before):
-        return RUNNING
-    if after is not None and multiroot(after):
-        return ASKED
-    return RESTARTED if restarts else NEVER
+    if before is not None and has_multiroot(before):
+        return RELOADS_RUNNING
+    if after is not None and has_multiroot(after):
+        return RELOADS_AFTER_CHANGE
+    return RELOADS_ON_RESTART if restarts else NEVER_RELOADS
 
 
-def _running(cluster: Cluster | None, known: Mapping[str, str | None]) -> list[str | None]:
+def _running_versions(cluster: Cluster | None, known: Mapping[str, str | None]) -> list[str | None]:
     if cluster is None:
         return [None]
-    return list(dict.fromkeys(version_of(cluster, known, r) for r in cluster.releases or (None,)))
+    return list(dict.fromkeys(find_version(cluster, known, r) for r in cluster.releases or (None,)))

@@ -5,10 +5,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kubectl_mesh.delivery import find_delivery
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.differences.both import Both, changed, effect, removal_effect, thing_of, told
-from kubectl_mesh.differences.documents import GATEWAYS, gateway_effects
-from kubectl_mesh.differences.fields import details as differing
-from kubectl_mesh.differences.fields import differ
+from kubectl_mesh.differences.both import (
+    TreePair,
+    build_change,
+    build_effect,
+    find_implied_changes,
+    object_reference,
+    removal_effect,
+)
+from kubectl_mesh.differences.documents import GATEWAY_PARTS, build_gateway_effects
+from kubectl_mesh.differences.fields import difference_count_text
+from kubectl_mesh.differences.fields import list_details as differing
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE_FOLDER, CACERTS_PATH, COMPONENT_NAMESPACE_PREFIX
 from kubectl_mesh.observed.pairs import ClusterPair
@@ -25,84 +32,90 @@ _READER = re.compile(r"3-mesh/reader")
 _STORE = (".sops.yaml", ".ksops.yaml")
 
 
-def facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
+def list_object_facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
     """What becomes of the other objects of a cluster that stays."""
     old, new = pair.before, pair.after
     if old is None or new is None:
         return
-    known = told(pair)
+    known = find_implied_changes(pair)
     resealed = (
         ()
         if (old.trust.store, old.trust.recipients) == (new.trust.store, new.trust.recipients)
         else (old.name, new.name)
     )
-    before, after = _others(old, dict(known), resealed), _others(new, {}, resealed)
-    come, gone = (
+    before, after = (
+        _comparable_objects(old, dict(known), resealed),
+        _comparable_objects(new, {}, resealed),
+    )
+    added, removed = (
         [after[k] for k in after if k not in before],
         [before[k] for k in before if k not in after],
     )
-    yield from _gateways(old, new, come, gone, tool)
-    for one in come:
-        if _kind(one) != "gateway":
-            yield _added(new, one)
-    for one in gone:
-        if _kind(one) != "gateway":
-            yield _removed(old, new, one, tool)
+    yield from _gateway_facts(old, new, added, removed, tool)
+    for one in added:
+        if _object_kind(one) != "gateway":
+            yield _added_fact(new, one)
+    for one in removed:
+        if _object_kind(one) != "gateway":
+            yield _removed_fact(old, new, one, tool)
     for key in sorted(before.keys() & after.keys()):
         one, other = before[key], after[key]
         if one.digest != other.digest:
-            found = _differences(one, other, known)
+            found = _object_details(one, other, known)
             if found:
-                yield _changed(new, other, found)
+                yield _changed_fact(new, other, found)
     if old.trust.store == new.trust.store:
-        yield from unapplied(new.name, old, new, tool)
+        yield from list_kustomization_facts(new.name, old, new, tool)
 
 
-def _added(new: Cluster, thing: Object) -> Fact:
-    kind = _kind(thing)
+def _added_fact(new: Cluster, thing: Object) -> Fact:
+    kind = _object_kind(thing)
     rule = (
         {"PushSecret": "push-added", "Secret": "token-added"}.get(thing.kind, "reader-added")
         if kind == "reader"
         else "object-added"
     )
-    subject = _subject(kind, thing)
-    return Fact(NEW, kind, subject, "is added", new.name, thing.file, (), (effect(rule),))
+    subject = _subject_text(kind, thing)
+    return Fact(NEW, kind, subject, "is added", new.name, thing.file, (), (build_effect(rule),))
 
 
-def _removed(old: Cluster, new: Cluster, thing: Object, tool: Tool) -> Fact:
-    kind = _kind(thing)
+def _removed_fact(old: Cluster, new: Cluster, thing: Object, tool: Tool) -> Fact:
+    kind = _object_kind(thing)
     rule = "reader-removed" if kind == "reader" and thing.kind != "PushSecret" else "object-removed"
-    does, commands = removal_effect(rule, tool), _delete(old, thing, tool) if thing.kind else ()
+    does, commands = (
+        removal_effect(rule, tool),
+        _object_commands(old, thing, tool) if thing.kind else (),
+    )
     if thing.kind == "Namespace":
         # It may hold what others own.
-        does, commands = effect("namespace-left"), ()
-    subject = _subject(kind, thing)
+        does, commands = build_effect("namespace-left"), ()
+    subject = _subject_text(kind, thing)
     return Fact(DELETED, kind, subject, "is removed", new.name, thing.file, (), (does,), commands)
 
 
-def _delete(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
-    return tuple(delete_commands(cluster_context(cluster), thing_of(thing), tool))
+def _object_commands(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
+    return tuple(delete_commands(cluster_context(cluster), object_reference(thing), tool))
 
 
-def _kind(thing: Object) -> str:
+def _object_kind(thing: Object) -> str:
     path = thing.file.partition("/")[2]
     return "gateway" if _GATEWAY.match(path) else "reader" if _READER.match(path) else "object"
 
 
-def _subject(kind: str, thing: Object) -> str:
+def _subject_text(kind: str, thing: Object) -> str:
     if kind != "reader":
-        return _title(thing)
+        return _title_text(thing)
     return {
         "Secret": "token of a reader",
         "PushSecret": "push of a reader's token into the store",
     }.get(thing.kind, "account of a reader")
 
 
-def _title(thing: Object) -> str:
+def _title_text(thing: Object) -> str:
     return f"{thing.kind} {thing.name}" if thing.kind else thing.name
 
 
-def _others(
+def _comparable_objects(
     cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[str]
 ) -> dict[tuple[str, ...], Object]:
     """The objects that nothing else compares, by what they are."""
@@ -131,7 +144,7 @@ def _others(
     return found
 
 
-def _differences(one: Object, other: Object, known: set[tuple[str, str]]) -> tuple[Detail, ...]:
+def _object_details(one: Object, other: Object, known: set[tuple[str, str]]) -> tuple[Detail, ...]:
     if one.kind == "Namespace":
         # The name and the label are told as the namespace and the network.
         skip = ("metadata.name", 'metadata.labels."topology.istio.io/network"')
@@ -141,12 +154,12 @@ def _differences(one: Object, other: Object, known: set[tuple[str, str]]) -> tup
     return tuple(differing(one.fields, other.fields, known))
 
 
-def _changed(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
-    kind, what = _kind(thing), differ(found)
+def _changed_fact(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
+    kind, what = _object_kind(thing), difference_count_text(found)
     if kind == "gateway":
-        subject = f"east-west gateway ({_title(thing)})"
-        return changed(
-            new.name, kind, subject, what, thing.file, *gateway_effects(found), details=found
+        subject = f"east-west gateway ({_title_text(thing)})"
+        return build_change(
+            new.name, kind, subject, what, thing.file, *build_gateway_effects(found), details=found
         )
     rule = (
         "push-changed"
@@ -155,29 +168,35 @@ def _changed(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
         if kind == "reader"
         else "object"
     )
-    return changed(new.name, kind, _title(thing), what, thing.file, effect(rule), details=found)
+    return build_change(
+        new.name, kind, _title_text(thing), what, thing.file, build_effect(rule), details=found
+    )
 
 
-def _gateways(
-    old: Cluster, new: Cluster, come: Sequence[Object], gone: Sequence[Object], tool: Tool
+def _gateway_facts(
+    old: Cluster, new: Cluster, added: Sequence[Object], removed: Sequence[Object], tool: Tool
 ) -> Iterator[Fact]:
     """What a gateway is made of is told at once."""
-    parts_before = {(c.part, c.name): c for c in old.control_plane if c.part in GATEWAYS}
-    parts_after = {(c.part, c.name): c for c in new.control_plane if c.part in GATEWAYS}
-    made = [o for o in come if _kind(o) == "gateway"]
-    lost = [o for o in gone if _kind(o) == "gateway"]
+    parts_before = {(c.part, c.name): c for c in old.control_plane if c.part in GATEWAY_PARTS}
+    parts_after = {(c.part, c.name): c for c in new.control_plane if c.part in GATEWAY_PARTS}
+    gateway_objects = [o for o in added if _object_kind(o) == "gateway"]
+    lost = [o for o in removed if _object_kind(o) == "gateway"]
     if not parts_before:
-        made += [o for o in new.objects if o.file in {c.file for c in parts_after.values()}]
+        gateway_objects += [
+            o for o in new.objects if o.file in {c.file for c in parts_after.values()}
+        ]
     if not parts_after:
         lost += [o for o in old.objects if o.file in {c.file for c in parts_before.values()}]
-    if made:
-        yield _gateway(made, new, NEW, new.name, ())
+    if gateway_objects:
+        yield _gateway_fact(gateway_objects, new, NEW, new.name, ())
     if lost:
-        commands = (c for o in lost if o.kind != "IstioOperator" for c in _delete(old, o, tool))
-        yield _gateway(lost, old, DELETED, new.name, tuple(commands))
+        commands = (
+            c for o in lost if o.kind != "IstioOperator" for c in _object_commands(old, o, tool)
+        )
+        yield _gateway_fact(lost, old, DELETED, new.name, tuple(commands))
 
 
-def _gateway(
+def _gateway_fact(
     things: Sequence[Object], cluster: Cluster, group: str, name: str, commands: tuple[str, ...]
 ) -> Fact:
     """That a gateway comes to, or leaves, the cluster that has a name now; `cluster` is the state
@@ -188,7 +207,7 @@ def _gateway(
     network = (
         next((g.network for g in gates if g.network is not None), None) or cluster.network or "?"
     )
-    described = [*_describe_gates(gates), ("objects", ", ".join(sorted(map(_title, things))))]
+    described = [*_describe_gates(gates), ("objects", ", ".join(sorted(map(_title_text, things))))]
     details = tuple(
         Detail(path, None if group == NEW else text, text if group == NEW else None)
         for path, text in dict.fromkeys(described)
@@ -201,7 +220,7 @@ def _gateway(
     what, rule = (
         ("is added", "gateway-added") if group == NEW else ("is removed", "gateway-removed")
     )
-    effects = (effect(rule, network=network),)
+    effects = (build_effect(rule, network=network),)
     return Fact(group, "gateway", subject, what, name, things[0].file, details, effects, commands)
 
 
@@ -218,19 +237,21 @@ def _describe_gates(gates: Sequence[Gate]) -> Iterator[tuple[str, str]]:
             yield "address", ", ".join(f"{a}:{p}" if p else a for a, p in gate.addresses)
 
 
-def unapplied(name: str, old: Directory, new: Directory, tool: Tool) -> Iterator[Fact]:
+def list_kustomization_facts(
+    name: str, old: Directory, new: Directory, tool: Tool
+) -> Iterator[Fact]:
     """What a kustomization lists no longer though it is there, or lists now though it was there
     before.
     """
-    before, after = _listing(old), _listing(new)
+    before, after = _listed_resources(old), _listed_resources(new)
     for path in sorted({*before, *after}):
         folder, file = path.rpartition("/")[0], f"{name}/{path}"
         one, two = before.get(path, ()), after.get(path, ())
-        lost = [r for r in one if r not in two and _there(folder, r, new)]
-        found = [r for r in two if r not in one and _there(folder, r, old)]
+        lost = [r for r in one if r not in two and _has_resource(folder, r, new)]
+        found = [r for r in two if r not in one and _has_resource(folder, r, old)]
         if lost:
             details = tuple(Detail("resources", r, None) for r in lost)
-            yield changed(
+            yield build_change(
                 name,
                 "kustomization",
                 path,
@@ -241,18 +262,18 @@ def unapplied(name: str, old: Directory, new: Directory, tool: Tool) -> Iterator
             )
         if found:
             details = tuple(Detail("resources", None, r) for r in found)
-            yield changed(
+            yield build_change(
                 name,
                 "kustomization",
                 path,
                 f"takes in {', '.join(found)}",
                 file,
-                effect("applied"),
+                build_effect("applied"),
                 details=details,
             )
 
 
-def _listing(directory: Directory) -> dict[str, tuple[str, ...]]:
+def _listed_resources(directory: Directory) -> dict[str, tuple[str, ...]]:
     """What each kustomization of a directory, or generator of one, lists."""
     found = {}
     for thing in directory.objects:
@@ -265,12 +286,12 @@ def _listing(directory: Directory) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _there(folder: str, resource: str, directory: Directory) -> bool:
+def _has_resource(folder: str, resource: str, directory: Directory) -> bool:
     path = f"{folder}/{resource}" if folder else resource
     return path in directory.files or any(p.startswith(f"{path}/") for p in directory.files)
 
 
-def _delivered(directory: Directory | None) -> dict[tuple[str, ...], Object]:
+def _delivered_objects(directory: Directory | None) -> dict[tuple[str, ...], Object]:
     """The objects of a tool by what they are; those of Flux are in each cluster under the same
     names.
     """
@@ -282,31 +303,31 @@ def _delivered(directory: Directory | None) -> dict[tuple[str, ...], Object]:
     }
 
 
-def shared(both: Both) -> Iterator[Fact]:
+def list_delivery_facts(both: TreePair) -> Iterator[Fact]:
     """The directories of the mesh as a whole: what Argo CD or Flux reads, and what stands beside
     the remote secrets.
     """
-    known = {pair for p in both.pairs for pair in told(p)}
+    known = {pair for p in both.pairs for pair in find_implied_changes(p)}
     for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE_FOLDER}):
         delivery = find_delivery(name)
         tool = name if delivery is None else delivery.TITLE
-        before = _delivered(both.before.shared.get(name))
-        after = _delivered(both.after.shared.get(name))
-        come = [after[k] for k in after if k not in before]
-        gone = [before[k] for k in before if k not in after]
-        if come:
-            yield _delivery(name, tool, come, NEW)
-        if gone:
-            yield _delivery(name, tool, gone, DELETED)
+        before = _delivered_objects(both.before.shared.get(name))
+        after = _delivered_objects(both.after.shared.get(name))
+        added = [after[k] for k in after if k not in before]
+        removed = [before[k] for k in before if k not in after]
+        if added:
+            yield _delivery_fact(name, tool, added, NEW)
+        if removed:
+            yield _delivery_fact(name, tool, removed, DELETED)
         moved = [after[k] for k in after if k in before and after[k].file != before[k].file]
         if moved:
-            details = tuple(Detail("object", _title(o), _title(o)) for o in moved)
+            details = tuple(Detail("object", _title_text(o), _title_text(o)) for o in moved)
             what = (
                 f"{count_text(len(moved), 'object')} applied by the Application of"
                 f" {'its' if len(moved) == 1 else 'their'} cluster"
             )
-            does = effect("delivery-moved")
-            yield changed("", "delivery", tool, what, f"{name}/", does, details=details)
+            does = build_effect("delivery-moved")
+            yield build_change("", "delivery", tool, what, f"{name}/", does, details=details)
         for key in sorted(before.keys() & after.keys()):
             found = (
                 tuple(differing(before[key].fields, after[key].fields, known))
@@ -314,23 +335,25 @@ def shared(both: Both) -> Iterator[Fact]:
                 else ()
             )
             if found:
-                yield changed(
+                yield build_change(
                     "",
                     "delivery",
-                    f"{tool} ({_title(after[key])})",
-                    differ(found),
+                    f"{tool} ({_title_text(after[key])})",
+                    difference_count_text(found),
                     after[key].file,
-                    effect("delivery-changed"),
+                    build_effect("delivery-changed"),
                     details=found,
                 )
 
 
-def _delivery(name: str, tool: str, things: Sequence[Object], group: str) -> Fact:
+def _delivery_fact(name: str, tool: str, things: Sequence[Object], group: str) -> Fact:
     """That objects of a tool come or go."""
     verb, rule = ("added", "delivery-added") if group == NEW else ("removed", "delivery-removed")
     details = tuple(
-        Detail("object", None, _title(o)) if group == NEW else Detail("object", _title(o), None)
+        Detail("object", None, _title_text(o))
+        if group == NEW
+        else Detail("object", _title_text(o), None)
         for o in things
     )
-    what, does = f"{count_text(len(things), 'object')} {verb}", (effect(rule),)
+    what, does = f"{count_text(len(things), 'object')} {verb}", (build_effect(rule),)
     return Fact(group, "delivery", tool, what, "", f"{name}/", details, does)

@@ -11,7 +11,7 @@ KUSTOMIZATION = "3-mesh/kustomization.yaml"
 _MESH_NETWORKS = re.compile(rb"( *)meshNetworks: *")
 
 
-def worth_reading(
+def list_files_to_read(
     before: RawTree, after: RawTree, only: frozenset[str] | None = None
 ) -> dict[str, set[str]]:
     """Of each directory in which a byte differs the files to be read: those that differ, and those
@@ -40,12 +40,12 @@ def worth_reading(
     return found
 
 
-def trimmed(raw: RawTree, other: RawTree, wanted: Mapping[str, set[str]]) -> RawTree:
+def trim_tree(raw: RawTree, other: RawTree, paths_to_read: Mapping[str, set[str]]) -> RawTree:
     """A tree as far as it is read; of what is the same in both, and read for the version that it
     tells, without the networks of a whole mesh.
     """
-    made: dict[str, Mapping[str, bytes | None]] = {"": raw.get("", {})}
-    for name, paths in wanted.items():
+    result: dict[str, Mapping[str, bytes | None]] = {"": raw.get("", {})}
+    for name, paths in paths_to_read.items():
         if name in raw:
             files, theirs = raw[name], other.get(name, {})
             same = {
@@ -55,17 +55,17 @@ def trimmed(raw: RawTree, other: RawTree, wanted: Mapping[str, set[str]]) -> Raw
                 and body == theirs.get(p)
                 and b"meshNetworks:" in body
             }
-            made[name] = (
+            result[name] = (
                 {**files, **{p: _without_networks(body) for p, body in same.items()}}
                 if same
                 else files
             )
-    return made
+    return result
 
 
 def _without_networks(body: bytes) -> bytes:
     """A manifest without the mappings called `meshNetworks`."""
-    kept: list[bytes] = []
+    lines: list[bytes] = []
     inside: tuple[bytes, bytes] | None = None
     for line in body.splitlines(keepends=True):
         if inside is not None and line.startswith(inside):
@@ -73,5 +73,5 @@ def _without_networks(body: bytes) -> bytes:
         match = _MESH_NETWORKS.fullmatch(line.rstrip(b"\n"))
         inside = None if match is None else (match[1] + b" ", match[1] + b"-")
         if match is None:
-            kept.append(line)
-    return b"".join(kept)
+            lines.append(line)
+    return b"".join(lines)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.differences.both import Both, changed, effect, removal_effect
+from kubectl_mesh.differences.both import TreePair, build_change, build_effect, removal_effect
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.removal import build_secret_holder, cluster_namespace
 from kubectl_mesh.observed.values import Cluster, RemoteSecret
-from kubectl_mesh.safety.removals import forget_commands
+from kubectl_mesh.safety.removals import delete_remote_secret_commands
 from kubectl_mesh.stores import STORES
 
 _LOGINS = {
@@ -19,21 +19,21 @@ _LOGINS = {
 }
 
 
-def facts(both: Both, pair: ClusterPair) -> Iterator[Fact]:
+def list_remote_secret_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
     """What becomes of the remote secrets of a cluster that stays; those of clusters that come and
     go are told with them.
     """
     old, new = pair.before, pair.after
     if old is None or new is None:
         return
-    before = {both.now(s.peer): s for s in both.before.held(old.name)}
+    before = {both.current_name(s.peer): s for s in both.before.held(old.name)}
     after = {s.peer: s for s in both.after.held(new.name)}
-    whole = {p.name for p in both.pairs if p.before is None or p.after is None}
+    unpaired = {p.name for p in both.pairs if p.before is None or p.after is None}
     for peer in sorted({*before, *after}):
         one, other = before.get(peer), after.get(peer)
         if one is None and other is not None:
-            if peer not in whole:
-                details = _told(other, added=True)
+            if peer not in unpaired:
+                details = _secret_details(other, added=True)
                 yield Fact(
                     NEW,
                     "discovery",
@@ -42,13 +42,17 @@ def facts(both: Both, pair: ClusterPair) -> Iterator[Fact]:
                     new.name,
                     other.file,
                     details,
-                    (effect("discovery-added", peer=peer),),
+                    (build_effect("discovery-added", peer=peer),),
                 )
         elif one is not None and other is None:
-            if peer not in whole:
+            if peer not in unpaired:
                 effects, commands = (
                     (removal_effect("discovery-removed", both.tool, peer=peer),),
-                    tuple(forget_commands(build_secret_holder(new, one.name, [one]), both.tool)),
+                    tuple(
+                        delete_remote_secret_commands(
+                            build_secret_holder(new, one.name, [one]), both.tool
+                        )
+                    ),
                 )
                 yield Fact(
                     DELETED,
@@ -57,15 +61,15 @@ def facts(both: Both, pair: ClusterPair) -> Iterator[Fact]:
                     "ends",
                     new.name,
                     one.file,
-                    _told(one, added=False),
+                    _secret_details(one, added=False),
                     effects,
                     commands,
                 )
         elif one is not None and other is not None and one != other:
-            yield from _changed(both, old, new, one, other)
+            yield from _change_facts(both, old, new, one, other)
 
 
-def _told(secret: RemoteSecret, *, added: bool) -> tuple[Detail, ...]:
+def _secret_details(secret: RemoteSecret, *, added: bool) -> tuple[Detail, ...]:
     found = (("server", secret.server), ("CA", secret.ca), ("login", secret.login))
     return tuple(
         Detail(path, None if added else value, value if added else None)
@@ -74,13 +78,13 @@ def _told(secret: RemoteSecret, *, added: bool) -> tuple[Detail, ...]:
     )
 
 
-def _changed(
-    both: Both, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+def _change_facts(
+    both: TreePair, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
 ) -> Iterator[Fact]:
     """Why a remote secret is another one: its server, CA, login, store, recipients; or nothing but
     its name and labels.
     """
-    why, found = _why(old, new, one, other)
+    why, found = _change_reasons(old, new, one, other)
     if one.peer != other.peer and not why:
         return  # its name stands in it, and that is told with the cluster
     if one.text != other.text and not why:
@@ -89,39 +93,39 @@ def _changed(
             if one.secret is not None
             else [f"its {_LOGINS.get(None)} changes"]
         )
-    if why in ([_RECIPIENTS], [_STORE]):
+    if why in ([_RECIPIENTS_REASON], [_STORE_REASON]):
         pass  # that is told once, for all of the directory
     elif why:
-        yield changed(
+        yield build_change(
             new.name,
             "remote-secret",
             f"remote secret of {other.peer}",
             "; ".join(why),
             other.file,
-            effect("secret-changed", peer=other.peer),
+            build_effect("secret-changed", peer=other.peer),
             details=tuple(found),
         )
     elif found := _metadata_details(both, old, new, one, other):
-        yield changed(
+        yield build_change(
             new.name,
             "remote-secret",
             f"remote secret of {other.peer}",
             "its metadata changes",
             other.file,
-            effect("secret-metadata"),
+            build_effect("secret-metadata"),
             details=tuple(found),
         )
     if one.file.startswith("_") != other.file.startswith("_"):
-        yield _bundling(new, other)
+        yield _bundle_fact(new, other)
 
 
 def _metadata_details(
-    both: Both, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+    both: TreePair, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
 ) -> list[Detail]:
     """What differs of its name, namespace, annotation and label, but for what follows from another
     name or namespace of a cluster.
     """
-    if _place(old, new, one) == _place(old, new, other) and (
+    if _current_namespace(old, new, one) == _current_namespace(old, new, other) and (
         (one.name, one.annotation, one.labelled) == (other.name, other.annotation, other.labelled)
     ):
         return []
@@ -136,12 +140,12 @@ def _metadata_details(
         )
         if before != after
         and before is not None
-        and both.now(before.removeprefix("istio-remote-secret-"))
+        and both.current_name(before.removeprefix("istio-remote-secret-"))
         != (after or "").removeprefix("istio-remote-secret-")
     ]
 
 
-def _bundling(new: Cluster, secret: RemoteSecret) -> Fact:
+def _bundle_fact(new: Cluster, secret: RemoteSecret) -> Fact:
     """That the remote secrets are in one directory for all clusters, or no longer are."""
     where = (
         "stand once, in _remote-secrets, for all clusters"
@@ -149,14 +153,16 @@ def _bundling(new: Cluster, secret: RemoteSecret) -> Fact:
         else "stand in the directory of each cluster"
     )
     folder = secret.file.rpartition("/")[0] + "/"
-    return changed(new.name, "bundle", "the remote secrets", where, folder, effect("bundled"))
+    return build_change(
+        new.name, "bundle", "the remote secrets", where, folder, build_effect("bundled")
+    )
 
 
-_RECIPIENTS = "it is sealed for others; what is in it cannot be told"
-_STORE = "it is in another store; what is in it cannot be told"
+_RECIPIENTS_REASON = "it is sealed for others; what is in it cannot be told"
+_STORE_REASON = "it is in another store; what is in it cannot be told"
 
 
-def _place(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
+def _current_namespace(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
     """The namespace of a secret, as it would be now."""
     moved = cluster_namespace(old) != cluster_namespace(
         new
@@ -164,7 +170,7 @@ def _place(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
     return cluster_namespace(new) if moved else secret.namespace
 
 
-def _why(
+def _change_reasons(
     old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
 ) -> tuple[list[str], list[Detail]]:
     """Why a remote secret is another one, and the values that differ."""
@@ -184,7 +190,7 @@ def _why(
             + ("not looked at any more" if other.insecure else "looked at")
         )
     if one.store != other.store:
-        return [*why, _STORE], [*found, Detail("store", one.store, other.store)]
+        return [*why, _STORE_REASON], [*found, Detail("store", one.store, other.store)]
     if one.login != other.login:
         found.append(Detail("login", one.login, other.login))
     login = _login_reason(old, new, one, other, alone=not why)
@@ -209,7 +215,7 @@ def _login_reason(
             new.trust.recipients,
             new.trust.sealed_for,
         ):
-            return _RECIPIENTS
+            return _RECIPIENTS_REASON
         return (
             "what is secret in it changes (its token, or whatever it logs in with)" if alone else ""
         )

@@ -3,49 +3,49 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kubectl_mesh.differences.both import Both, changed, effect, told
-from kubectl_mesh.differences.fields import details as differing
-from kubectl_mesh.differences.fields import differ
+from kubectl_mesh.differences.both import TreePair, build_change, build_effect, find_implied_changes
+from kubectl_mesh.differences.fields import difference_count_text
+from kubectl_mesh.differences.fields import list_details as differing
 from kubectl_mesh.differences.rules import RULE_NAMES
 from kubectl_mesh.differences.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS_PATH, Certificate
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.values import Cacerts
-from kubectl_mesh.safety.roots import CERTS, exchange_reason, find_issuer_change
+from kubectl_mesh.safety.roots import LOCAL_ROOT, find_issuer_change, unsafe_reason
 from kubectl_mesh.text import count_text
 
-MADE = "made by the render"
+MADE_BY_RENDER = "made by the render"
 
 
-def facts(both: Both, pair: ClusterPair) -> Iterator[Fact]:
+def list_trust_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
     """What becomes of the trust of a cluster that stays."""
     if pair.before is None or pair.after is None:
         return
     name, old, new = pair.name, pair.before.trust, pair.after.trust
-    yield from _object(pair)
+    yield from _metadata_facts(pair)
     if old == new:
         return
     if old.store == new.store:
-        yield from _others(name, old, new)
-    yield from _store(name, old, new)
-    yield from _recipients(name, old, new)
-    yield from _intermediate(both, name, old, new)
+        yield from _other_file_facts(name, old, new)
+    yield from _store_facts(name, old, new)
+    yield from _recipient_facts(name, old, new)
+    yield from _intermediate_facts(both, name, old, new)
     ambient = any(c.part == "ztunnel" for c in pair.after.control_plane)
-    yield from _roots(both, name, old, new, ambient=ambient)
+    yield from _root_facts(both, name, old, new, ambient=ambient)
     found = tuple(differing(old.issuer, new.issuer))
     if found and old.store == new.store:
-        yield changed(
+        yield build_change(
             name,
             "issuer",
             "how cacerts is made",
-            differ(found),
+            difference_count_text(found),
             new.file,
-            effect("object"),
+            build_effect("object"),
             details=found,
         )
 
 
-def _others(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
+def _other_file_facts(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     """What differs of the files in `cacerts` that are no certificates of istiod."""
     names = sorted(n for n in {*old.others, *new.others} if old.others.get(n) != new.others.get(n))
     if not names:
@@ -59,28 +59,28 @@ def _others(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
         for n in names
     )
     subject = "what stands in cacerts beside the certificates"
-    yield changed(name, "object", subject, what, new.file, effect("cacerts"))
+    yield build_change(name, "object", subject, what, new.file, build_effect("cacerts"))
 
 
-def _store(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
+def _store_facts(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     """That another store holds `cacerts`, or another kind of object."""
     if old.store != new.store:
         rule = f"store-{new.store}"
-        yield changed(
+        yield build_change(
             name,
             "store",
             "the store of secrets",
             f"{old.store} -> {new.store}",
             new.file,
-            effect(rule if rule in RULE_NAMES else "store"),
+            build_effect(rule if rule in RULE_NAMES else "store"),
             details=(Detail("store", old.store, new.store),),
         )
     elif old.kind != new.kind:
         what = f"is a {new.kind or 'nothing'}, and was a {old.kind or 'nothing'}"
-        yield changed(name, "store", "cacerts", what, new.file, effect("store"))
+        yield build_change(name, "store", "cacerts", what, new.file, build_effect("store"))
 
 
-def _object(pair: ClusterPair) -> Iterator[Fact]:
+def _metadata_facts(pair: ClusterPair) -> Iterator[Fact]:
     """What is said of the object that holds `cacerts`, labels and annotations, and not what it
     holds.
     """
@@ -91,20 +91,20 @@ def _object(pair: ClusterPair) -> Iterator[Fact]:
         for c in (pair.before, pair.after)
     )
     if one and other and one[0].kind == other[0].kind and one[0].kind in ("Secret", "SealedSecret"):
-        found = tuple(differing(one[0].fields, other[0].fields, told(pair)))
+        found = tuple(differing(one[0].fields, other[0].fields, find_implied_changes(pair)))
         if found:
-            yield changed(
+            yield build_change(
                 pair.name,
                 "object",
                 f"{other[0].kind} cacerts",
-                differ(found),
+                difference_count_text(found),
                 other[0].file,
-                effect("secret-metadata"),
+                build_effect("secret-metadata"),
                 details=found,
             )
 
 
-def elsewhere(old: Cacerts, new: Cacerts) -> Fact | None:
+def build_issuer_change(old: Cacerts, new: Cacerts) -> Fact | None:
     """That the root is another issuer's from now on, where only the clusters know one of the
     two.
     """
@@ -114,22 +114,22 @@ def elsewhere(old: Cacerts, new: Cacerts) -> Fact | None:
     before, after = found
     rule = (
         "roots-here"
-        if after == CERTS
+        if after == LOCAL_ROOT
         else "roots-elsewhere"
-        if before == CERTS
+        if before == LOCAL_ROOT
         else "roots-between"
     )
-    return changed(
+    return build_change(
         "",
         "roots",
         "the roots",
         f"are those of {after} from now on, and were those of {before}",
         new.file,
-        effect(rule),
+        build_effect(rule),
     )
 
 
-def _recipients(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
+def _recipient_facts(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     come, gone = (
         sorted(set(new.recipients) - set(old.recipients)),
         sorted(set(old.recipients) - set(new.recipients)),
@@ -142,14 +142,14 @@ def _recipients(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
             *([f"{count_text(len(gone), 'recipient')} removed"] if gone else []),
         ]
         effects = [
-            *([effect("recipients-added")] if come else []),
-            *([effect("recipients-removed")] if gone else []),
+            *([build_effect("recipients-added")] if come else []),
+            *([build_effect("recipients-removed")] if gone else []),
         ]
         details = (
             *(Detail("recipient", None, r) for r in come),
             *(Detail("recipient", r, None) for r in gone),
         )
-        yield changed(
+        yield build_change(
             name,
             "recipients",
             "who opens the secrets",
@@ -161,18 +161,18 @@ def _recipients(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     if old.sealed_for != new.sealed_for:
         details = (Detail("sealed for", old.sealed_for, new.sealed_for),)
         what = "another controller, or another key of it"
-        yield changed(
+        yield build_change(
             name,
             "recipients",
             "who opens the secrets",
             what,
             new.file,
-            effect("secret-resealed"),
+            build_effect("secret-resealed"),
             details=details,
         )
 
 
-def _describe(certificate: Certificate | None, fingerprint: str | None) -> dict[str, str]:
+def _certificate_fields(certificate: Certificate | None, fingerprint: str | None) -> dict[str, str]:
     if certificate is None:
         return {} if fingerprint is None else {"fingerprint": fingerprint}
     return {
@@ -184,19 +184,23 @@ def _describe(certificate: Certificate | None, fingerprint: str | None) -> dict[
     }
 
 
-def _intermediate(both: Both, name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
+def _intermediate_facts(both: TreePair, name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     before, after = old.intermediate_fingerprint, new.intermediate_fingerprint
     subject = f"intermediate of {name}"
     if before == after:
         same = _same_intermediate(old, new)
         if same is not None:
-            yield changed(name, "intermediate", subject, same[0], new.file, effect(same[1]))
+            yield build_change(
+                name, "intermediate", subject, same[0], new.file, build_effect(same[1])
+            )
     elif before is None:
-        rule = effect("intermediate-first")
-        yield changed(name, "intermediate", subject, "is there now", new.file, rule)
+        rule = build_effect("intermediate-first")
+        yield build_change(name, "intermediate", subject, "is there now", new.file, rule)
     elif after is None:
-        rule = effect("intermediate-gone")
-        yield changed(name, "intermediate", subject, "is no longer in the tree", new.file, rule)
+        rule = build_effect("intermediate-gone")
+        yield build_change(
+            name, "intermediate", subject, "is no longer in the tree", new.file, rule
+        )
     else:
         yield _new_intermediate(both, name, old, new)
 
@@ -206,7 +210,7 @@ def _same_intermediate(old: Cacerts, new: Cacerts) -> tuple[str, str] | None:
     if old.key is not None and new.key is not None and old.key != new.key:
         what = "its key is another one, the certificate the same: the two do not belong together"
         return what, "intermediate"
-    if _resealed(old, new):
+    if _is_resealed(old, new):
         what = (
             "is sealed anew"
             if old.sealed_for == new.sealed_for
@@ -218,12 +222,12 @@ def _same_intermediate(old: Cacerts, new: Cacerts) -> tuple[str, str] | None:
     return None
 
 
-def _new_intermediate(both: Both, name: str, old: Cacerts, new: Cacerts) -> Fact:
+def _new_intermediate(both: TreePair, name: str, old: Cacerts, new: Cacerts) -> Fact:
     """That a cluster has another intermediate."""
-    one = _describe(old.intermediate, old.intermediate_fingerprint)
-    other = _describe(new.intermediate, new.intermediate_fingerprint)
-    if name in both.made:
-        other = dict.fromkeys(("serial", "not after", "fingerprint"), MADE)
+    one = _certificate_fields(old.intermediate, old.intermediate_fingerprint)
+    other = _certificate_fields(new.intermediate, new.intermediate_fingerprint)
+    if name in both.generated_intermediates:
+        other = dict.fromkeys(("serial", "not after", "fingerprint"), MADE_BY_RENDER)
     found = [
         Detail(path, one.get(path), other.get(path))
         for path in {**one, **other}
@@ -232,19 +236,21 @@ def _new_intermediate(both: Both, name: str, old: Cacerts, new: Cacerts) -> Fact
     what = "is a new one"
     if None not in (old.signer, new.signer) and old.signer != new.signer:
         what += ", signed by another root"
-        is_made = name in both.made and new.signer not in old.root_fingerprints
-        found.append(Detail("root", old.signer, MADE if is_made else new.signer))
+        is_made = name in both.generated_intermediates and new.signer not in old.root_fingerprints
+        found.append(Detail("root", old.signer, MADE_BY_RENDER if is_made else new.signer))
     # With other roots, what istiod does is told there.
     effects = (
-        (effect("intermediate"),)
+        (build_effect("intermediate"),)
         if set(old.root_fingerprints) == set(new.root_fingerprints)
         else ()
     )
     subject = f"intermediate of {name}"
-    return changed(name, "intermediate", subject, what, new.file, *effects, details=tuple(found))
+    return build_change(
+        name, "intermediate", subject, what, new.file, *effects, details=tuple(found)
+    )
 
 
-def _resealed(old: Cacerts, new: Cacerts) -> bool:
+def _is_resealed(old: Cacerts, new: Cacerts) -> bool:
     """Whether the ciphertext is another, and nothing that is told of it elsewhere: who opens it,
     the roots and CRLs in it.
     """
@@ -262,34 +268,36 @@ def _resealed(old: Cacerts, new: Cacerts) -> bool:
     )
 
 
-def _roots(both: Both, name: str, old: Cacerts, new: Cacerts, *, ambient: bool) -> Iterator[Fact]:
+def _root_facts(
+    both: TreePair, name: str, old: Cacerts, new: Cacerts, *, ambient: bool
+) -> Iterator[Fact]:
     before, after = set(old.root_fingerprints), set(new.root_fingerprints)
     if not before or not after:
-        if (there := elsewhere(old, new)) is not None:
+        if (there := build_issuer_change(old, new)) is not None:
             yield replace(there, cluster=name)
         return
     effects: list[Effect] = [
-        effect("roots"),
-        *([effect("roots-ambient")] if ambient else []),
-        *([effect("roots-shrunk")] if before > after else []),
+        build_effect("roots"),
+        *([build_effect("roots-ambient")] if ambient else []),
+        *([build_effect("roots-shrunk")] if before > after else []),
     ]
     if before == after:
         if old.root_pem is not None and new.root_pem is not None and old.root_pem != new.root_pem:
-            yield changed(
+            yield build_change(
                 name,
                 "roots",
                 "the roots",
                 "stand in another order, or are written otherwise",
                 new.file,
-                effect("roots-text"),
+                build_effect("roots-text"),
             )
         return
     come, gone = (
         [f for f in new.root_fingerprints if f not in before],
         [f for f in old.root_fingerprints if f not in after],
     )
-    if exchange_reason(old.fingerprints, new.fingerprints) is not None:
-        effects.insert(0, effect("roots-exchanged"))
+    if unsafe_reason(old.fingerprints, new.fingerprints) is not None:
+        effects.insert(0, build_effect("roots-exchanged"))
     what = (
         f"grow by {len(come)}"
         if not gone
@@ -300,12 +308,19 @@ def _roots(both: Both, name: str, old: Cacerts, new: Cacerts, *, ambient: bool) 
         )
     )
     known = {c.fingerprint: c for c in (*old.roots, *new.roots)}
-    found = [Detail("root", None, MADE if "" in both.made else _root(known, f)) for f in come]
-    found += [Detail("root", _root(known, f), None) for f in gone]
-    yield changed(name, "roots", "the roots", what, new.file, *effects, details=tuple(found))
+    found = [
+        Detail(
+            "root",
+            None,
+            MADE_BY_RENDER if "" in both.generated_intermediates else _root_text(known, f),
+        )
+        for f in come
+    ]
+    found += [Detail("root", _root_text(known, f), None) for f in gone]
+    yield build_change(name, "roots", "the roots", what, new.file, *effects, details=tuple(found))
 
 
-def _root(known: dict[str, Certificate], fingerprint: str) -> str:
+def _root_text(known: dict[str, Certificate], fingerprint: str) -> str:
     if fingerprint not in known:
         return f"SHA-256 {fingerprint}"
     root = known[fingerprint]

@@ -26,7 +26,7 @@ class Effect:
 
     rule: str
     words: tuple[tuple[str, str], ...] = ()
-    where: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
     """The clusters in which it happens; none: that of the fact."""
 
 
@@ -75,14 +75,14 @@ class Diff:
     order: Order
     changed: tuple[str, ...]
     """The clusters in which anything differs."""
-    total: int
+    cluster_count: int
     """How many clusters there are in either tree."""
-    formatting: tuple[str, ...] = ()
+    reformatted_files: tuple[str, ...] = ()
     """Files that are written otherwise and say the same."""
     problems: tuple[Problem, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    secret_file_counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def differs(self) -> bool:
+    def has_differences(self) -> bool:
         """Whether the two trees are not the same mesh; what is foreign is none of it."""
         return any(line.group != FOREIGN for line in self.lines)

@@ -16,8 +16,8 @@ from kubectl_mesh.observed.values import Files, MeshState
 from kubectl_mesh.operations import sealed_logins
 from kubectl_mesh.operations.last_commit import read_commit
 from kubectl_mesh.operations.tree_files import DiskFiles, RenderedFiles
-from kubectl_mesh.safety import PlannedRender, Review, review
-from kubectl_mesh.safety.removals import needed_paths
+from kubectl_mesh.safety import PlannedRender, Review, review_change
+from kubectl_mesh.safety.removals import list_needed_paths
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.build import Rendered
@@ -38,8 +38,8 @@ def review_render(
     old, new, render = _plan_render(rendered, changes, out, now, frozenset())
     if compares_logins:
         logins = sealed_logins.sealed_anew(out, rendered, changes)
-        render = replace(render, resealed=logins)
-    return review(old, new, out, render)
+        render = replace(render, login_changes=logins)
+    return review_change(old, new, out, render)
 
 
 def review_before_write(
@@ -54,8 +54,8 @@ def review_before_write(
     """
     old, new, render = _plan_render(rendered, changes, out, now, unapplied)
     logins = sealed_logins.sealed_anew(out, rendered, changes)
-    disk = read_tree_files(out, needed_paths(render))
-    return review(old, new, out, replace(render, resealed=logins, disk=disk))
+    disk = read_tree_files(out, list_needed_paths(render))
+    return review_change(old, new, out, replace(render, login_changes=logins, existing_files=disk))
 
 
 def _plan_render(
@@ -80,11 +80,11 @@ def _plan_render(
         pki=rendered.pki,
         changes=changes,
         directory=rendered.inputs.directory,
-        rendered=frozenset(rendered.tree),
-        existing=existing,
-        unapplied=unapplied,
+        rendered_folders=frozenset(rendered.tree),
+        existing_clusters=existing,
+        unapplied_clusters=unapplied,
         last_commit=commit,
-        unknown=unknown,
+        last_commit_problems=unknown,
         has_login=has_login,
     )
     return old, new, render

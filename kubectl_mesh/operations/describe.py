@@ -129,7 +129,7 @@ def _render_and_compare(inputs: CheckedInputs, folder: str, found: list[Problem]
     except MeshError as error:
         found += error.problems
     refused = tuple(review.list_problems())
-    warnings = (*rendered.warnings, *review.unknown)
+    warnings = (*rendered.warnings, *review.unknown_problems)
     return _Known(rendered.plan, rendered.pki, changes, refused, warnings)
 
 

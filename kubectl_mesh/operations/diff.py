@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.differences import RenderFacts, diff
+from kubectl_mesh.differences import RenderFacts, diff_trees
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model.machine import Machine
@@ -53,7 +53,7 @@ def compare_mesh(paths: Paths, options: DiffOptions, machine: Machine) -> DiffRe
 
 def compare_trees(before: RawTree, after: RawTree) -> DiffResult:
     """The differences between two trees in memory."""
-    return _result(diff(before, after, ("before", "after")))
+    return _result(diff_trees(before, after, ("before", "after")))
 
 
 def _result(found: Diff, warnings: Sequence[Problem] = ()) -> DiffResult:
@@ -83,7 +83,7 @@ def _compare_folders(paths: Paths, options: DiffOptions) -> DiffResult:
             )
     before, after = read_tree(names[0]), read_tree(names[1])
     only = _chosen_folders(options.clusters, before, after)
-    return _result(diff(before, after, names, only=only))
+    return _result(diff_trees(before, after, names, only=only))
 
 
 def _compare_revision(
@@ -101,7 +101,7 @@ def _compare_revision(
     names = (f"{paths.tree} at {against}", paths.tree)
     only = _chosen_folders(clusters, before, after)
     versions = _stated_versions(paths.directory)
-    return _result(diff(before, after, names, only=only, versions=versions))
+    return _result(diff_trees(before, after, names, only=only, versions=versions))
 
 
 def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> DiffResult:
@@ -125,7 +125,7 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
         folder, made.tree, inputs.topology.mesh_id, wanted, known=existing.directories
     )
     review = review_render(made, changes, folder, machine.now, compares_logins=False)
-    found = diff(
+    found = diff_trees(
         before,
         after,
         (folder, "a render"),
@@ -133,7 +133,7 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
         versions=versions,
         render=RenderFacts(review, _fresh_certificates(made)),
     )
-    return _result(found, (*made.warnings, *review.unknown))
+    return _result(found, (*made.warnings, *review.unknown_problems))
 
 
 def _fresh_certificates(made: Rendered) -> frozenset[str]:

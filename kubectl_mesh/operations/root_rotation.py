@@ -16,7 +16,7 @@ from kubectl_mesh.operations import tree_trust
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
 from kubectl_mesh.safety import rollout
-from kubectl_mesh.safety.roots import find_lagging_trees
+from kubectl_mesh.safety.roots import lagging_tree_problems
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.layout import CRL_FILE, ROOT_CERT
 
@@ -27,7 +27,9 @@ def check_able(inputs: CheckedInputs, *, with_restarts: bool) -> None:
     """
     topology = inputs.topology
     check_one_root(inputs)
-    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.is_ambient)
+    slow = rollout.find_clusters_to_restart(
+        topology.clusters, inputs.target.KIND, ambient=topology.is_ambient
+    )
     if not slow or with_restarts:
         return
     names = ", ".join(c.name for c in slow[:3]) + (
@@ -57,7 +59,7 @@ def check_able(inputs: CheckedInputs, *, with_restarts: bool) -> None:
 
 def check_one_root(inputs: CheckedInputs) -> None:
     """Refuses where istiod would hand out one root of several."""
-    if broken := rollout.one_root(inputs.topology.clusters):
+    if broken := rollout.one_root_problems(inputs.topology.clusters):
         raise MeshError(broken)
 
 
@@ -65,7 +67,7 @@ def check_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
     tree = out if out is not None else join_path(inputs.directory, "out")
     wanted = _with_crl(inputs, on, own_trusts(inputs))
-    problems = find_lagging_trees(
+    problems = lagging_tree_problems(
         tree,
         tree_trust.read_tree_trusts(tree, wanted),
         wanted,
@@ -74,7 +76,7 @@ def check_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None
     committed = tree_trust.read_commit_trusts(tree, wanted, inputs.machine.environment)
     if committed and not problems:
         there = {name: t for name, t in wanted.items() if name in committed}
-        problems = find_lagging_trees(
+        problems = lagging_tree_problems(
             f"HEAD:{tree}",
             committed,
             there,

@@ -55,7 +55,7 @@ def sealed_anew(
         if name not in whom:
             whom[name] = parse_lock(read_file(os.path.join(out, name, MESH_LOCK), "lock"))
         if _same(rendered, name, peer, old, key, whom[name]):
-            found[name, peer] = LoginChange.NONE
+            found[name, peer] = LoginChange.UNCHANGED
         elif before != now:
             found[name, peer] = LoginChange.STORE
         elif key is None:

@@ -129,7 +129,7 @@ class _Reading:
         self.changes = changes = _compare_tree(out, rendered)
         review = review_render(rendered, changes, out, self.now)
         refused = review.list_problems()
-        self.warnings += (*review.unknown, *review.warnings)
+        self.warnings += (*review.unknown_problems, *review.warnings)
         if any(is_different(c) for c in changes):
             self.tree = reading.read_compared(rendered, changes)
         self.comparison = Comparison(

@@ -88,12 +88,13 @@ def seen_problems(
         )
     else:
         what = (
-            f"is {rollout.hours(seen_for.total_seconds())}; the token is pushed within 1h, and the"
+            f"is {rollout.hours_text(seen_for.total_seconds())}; the token is pushed within 1h,"
+            " and the"
             " peers get it within 1h more"
         )
     fix = (
         "run the commands that the step before printed; where every peer holds the other token,"
-        f" give the time since then, at least {rollout.hours(wait.total_seconds())}"
+        f" give the time since then, at least {rollout.hours_text(wait.total_seconds())}"
     )
     code = "seen-for-missing" if seen_for is None else "seen-for-too-short"
     return [Problem(Place("--seen-for"), what, fix, code=code)]

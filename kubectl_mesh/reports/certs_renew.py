@@ -56,7 +56,7 @@ def renew_next_text(result: RenewResult) -> str:
     if result.change is None:
         return ""
     if result.request.dry_run:
-        return "\n".join(rollout.renewed(result.clusters, result.kind))
+        return "\n".join(rollout.renewal_lines(result.clusters, result.kind))
     return next_text(result.clusters, result.kind, result.store)
 
 
@@ -64,7 +64,7 @@ def next_text(clusters: Sequence[Cluster], kind: str, store: str) -> str:
     """What these clusters do with new intermediates, and what comes next."""
     render = mesh_command("render")
     lines = [
-        *rollout.renewed(clusters, kind),
+        *rollout.renewal_lines(clusters, kind),
         f"next: `{render}`, look at the difference, and apply it, in any order",
     ]
-    return "\n".join([*lines, rollout.BY_HAND] if STORES[store].OUTSIDE else lines)
+    return "\n".join([*lines, rollout.MANUAL_STORE_STEP] if STORES[store].OUTSIDE else lines)

@@ -55,17 +55,17 @@ def step_text(inputs: CheckedInputs, on: Rotation) -> str:
         else "these commands name every workload that lacks it"
     )
     lines = [
-        f"{on.step}: {rotation_steps.means(on.step, union=on.union)}",
+        f"{on.step}: {rotation_steps.describe_step(on.step, union=on.union)}",
         "",
         *_before_render_lines(inputs, on, signers),
         f"1. {mesh_command('render')}; look at the difference, and apply it, in any order",
         *_setting_lines(inputs, on),
-        *([f"   {rollout.BY_HAND}"] if store_of(topology).OUTSIDE else []),
+        *([f"   {rollout.MANUAL_STORE_STEP}"] if store_of(topology).OUTSIDE else []),
         *_restart_lines(inputs, on, list(signers)),
         f"2. see that it is everywhere; {how}:",
         *(f"     {line}" for line in _look_lines(inputs, on)),
         _advance_line(inputs, on, signers),
-        f"back: {rotation_steps.back(on.step, union=on.union)}",
+        f"back: {rotation_steps.describe_rollback(on.step, union=on.union)}",
     ]
     return "\n".join(lines)
 
@@ -98,7 +98,9 @@ def _before_render_lines(
 def _setting_lines(inputs: CheckedInputs, on: Rotation) -> list[str]:
     """What a render sets while a rotation is on, where clusters take it without a restart."""
     topology = inputs.topology
-    slow = rollout.by_restart(topology.clusters, inputs.target.KIND, ambient=topology.is_ambient)
+    slow = rollout.find_clusters_to_restart(
+        topology.clusters, inputs.target.KIND, ambient=topology.is_ambient
+    )
     if on.step != "trust-both" or len(slow) == len(topology.clusters):
         return []
     return [
@@ -116,13 +118,16 @@ def _setting_lines(inputs: CheckedInputs, on: Rotation) -> list[str]:
 def _restart_lines(inputs: CheckedInputs, on: Rotation, names: Sequence[str]) -> list[str]:
     """The restarts that a step needs."""
     topology, kind = inputs.topology, inputs.target.KIND
-    restarts = list(rollout.restarts(on.step, topology.clusters, kind, ambient=topology.is_ambient))
+    restarts = list(
+        rollout.restart_commands(on.step, topology.clusters, kind, ambient=topology.is_ambient)
+    )
     if on.union and on.step == "trust-both":
         own_roots = alone(inputs.kept, names)
         restarts += [
             line
             for c in topology.clusters
-            if c.name in own_roots and (line := rollout.restart_istiod(c, kind)) not in restarts
+            if c.name in own_roots
+            and (line := rollout.restart_istiod_command(c, kind)) not in restarts
         ]
     if not restarts:
         return []
@@ -133,12 +138,12 @@ def _look_lines(inputs: CheckedInputs, on: Rotation) -> Sequence[str]:
     """The commands that show whether every cluster has a step."""
     topology = inputs.topology
     return list(
-        rollout.seen(
+        rollout.rollout_check_lines(
             on.step,
             topology.clusters,
             inputs.target.KIND,
             join_path(inputs.directory, "certs"),
-            gone={"drop-old": on.old, "drop-new": (on.new,)}.get(on.step, ()),
+            removed_roots={"drop-old": on.old, "drop-new": (on.new,)}.get(on.step, ()),
             ambient=topology.is_ambient,
         )
     )
@@ -147,7 +152,7 @@ def _look_lines(inputs: CheckedInputs, on: Rotation) -> Sequence[str]:
 def _advance_line(inputs: CheckedInputs, on: Rotation, signers: Mapping[str, Trust]) -> str:
     """When the next step may be taken, and which one it is."""
     wait = waiting_time(inputs, on)
-    least = rollout.hours(wait.total_seconds())
+    least = rollout.hours_text(wait.total_seconds())
     then = follows(on, {t.signer or "" for t in signers.values()}) or "the end"
     advance = mesh_command(f"certs rotate-root advance --seen-for {least}")
     return (

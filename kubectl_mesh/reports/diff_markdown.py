@@ -48,7 +48,7 @@ def _head(diff: Diff) -> Iterator[tuple[str, str]]:
         f"### {title}{_code(diff.before)} → {_code(diff.after)}\n\n{_text(summary(diff))}\n",
         "head",
     )
-    if not diff.differs:
+    if not diff.has_differences:
         return
     sentences = [plain_text(says) for says in order(diff)]
     if diff.order.refused:
@@ -69,15 +69,18 @@ def _groups(diff: Diff) -> Iterator[tuple[str, str]]:
             continue
         yield f"\n#### {group.capitalize()} ({len(found)})\n\n", "heading"
         for line in found:
-            yield _bullet(line, diff.total), "line"
+            yield _bullet(line, diff.cluster_count), "line"
     folded = [line for line in diff.lines if line.details or line.commands or line.files]
     if folded:
         yield "\n#### Details\n", "heading"
         for line in folded:
             yield _folded(line), "details"
-    if diff.formatting:
+    if diff.reformatted_files:
         yield (
-            f"\n{count_text(len(diff.formatting), 'file')} written otherwise, saying the same.\n",
+            (
+                f"\n{count_text(len(diff.reformatted_files), 'file')} written otherwise, saying the"
+                " same.\n"
+            ),
             "line",
         )
 

@@ -17,10 +17,10 @@ def value(diff: Diff) -> dict[str, object]:
         "mesh": diff.mesh,
         "before": diff.before,
         "after": diff.after,
-        "differs": diff.differs,
-        "clusters": {"changed": list(diff.changed), "total": diff.total},
+        "differs": diff.has_differences,
+        "clusters": {"changed": list(diff.changed), "total": diff.cluster_count},
         "summary": {group: sum(line.group == group for line in diff.lines) for group in GROUPS},
-        "secrets": dict(diff.counts),
+        "secrets": dict(diff.secret_file_counts),
         "lines": [
             {
                 "group": line.group,
@@ -38,7 +38,7 @@ def value(diff: Diff) -> dict[str, object]:
             for line in diff.lines
         ],
         "order": {
-            "any": diff.order.any,
+            "any": diff.order.has_any_order,
             "refused": (
                 refusal_json(refused[0]) | {"others": [refusal_json(p) for p in refused[1:]]}
                 if refused
@@ -48,18 +48,21 @@ def value(diff: Diff) -> dict[str, object]:
             "reasons": list(diff.order.reasons),
             "notes": list(diff.order.notes),
         },
-        "formatting": list(diff.formatting),
+        "formatting": list(diff.reformatted_files),
         "problems": [refusal_json(p) for p in diff.problems],
     }
 
 
 def summary(diff: Diff) -> str:
     """How much differs, in one line."""
-    if not diff.differs:
+    if not diff.has_differences:
         return "no difference in the mesh"
     parts = [f"{sum(line.group == group for line in diff.lines)} {group}" for group in GROUPS]
-    found = f"{', '.join(parts)}; {len(diff.changed)} of {count_text(diff.total, 'cluster')} change"
-    told = [f"{number} {state}" for state, number in diff.counts.items() if number]
+    found = (
+        f"{', '.join(parts)}; {len(diff.changed)} of"
+        f" {count_text(diff.cluster_count, 'cluster')} change"
+    )
+    told = [f"{number} {state}" for state, number in diff.secret_file_counts.items() if number]
     return found + (f"; files with secrets: {', '.join(told)}" if told else "")
 
 
@@ -74,15 +77,16 @@ def text(diff: Diff) -> str:
         if found:
             lines += ["", group.capitalize()]
         for line in found:
-            lines += _line(line, diff.total)
-    if diff.differs:
+            lines += _line(line, diff.cluster_count)
+    if diff.has_differences:
         lines += ["", "Order", *(f"  {says}" for says in order(diff))]
-    if diff.formatting:
+    if diff.reformatted_files:
         lines += [
             "",
             (
-                f"{count_text(len(diff.formatting), 'file')} written otherwise, saying the same:"
-                f" {', '.join(diff.formatting[:MANY])}"
+                f"{count_text(len(diff.reformatted_files), 'file')} written otherwise, saying the"
+                " same:"
+                f" {', '.join(diff.reformatted_files[:MANY])}"
             ),
         ]
     return "\n".join(map(single_line, lines)) + "\n"
@@ -136,7 +140,7 @@ def order(diff: Diff) -> Iterator[str]:
                 f" {marked_text(problem.what)}"
             )
             yield from marked_text(problem.fix).split("\n")
-    elif found.any:
+    elif found.has_any_order:
         yield "the clusters may apply this in any order"
     else:
         for number, step in enumerate(found.steps, 1):

@@ -170,7 +170,9 @@ def next_step(result: RenderResult) -> str:
             " that is printed above"
         )
     rendered = result.rendered
-    return rollout.apply(rendered.plan, result.changes, result.out, rendered.inputs.target.KIND)
+    return rollout.next_step_text(
+        rendered.plan, result.changes, result.out, rendered.inputs.target.KIND
+    )
 
 
 def _left_lines(left: Leaving, would: bool) -> Iterator[str]:

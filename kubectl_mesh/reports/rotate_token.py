@@ -109,4 +109,4 @@ def _list_moves(result: RotationResult) -> list[str]:
             "the cluster pushes the other token into the store within 1h, and the peers take it"
             " within 1h more; no peer's directory changes"
         )
-    return notes + reconnect.effects(holders)
+    return notes + reconnect.describe_reconnections(holders)

@@ -9,19 +9,23 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.lazy import exclude_clusters
 from kubectl_mesh.observed.values import MeshState
-from kubectl_mesh.safety.gateways import find_lost_ways
-from kubectl_mesh.safety.identity import find_moves, find_new_names, find_revision_changes
+from kubectl_mesh.safety.gateways import find_lost_gateways
+from kubectl_mesh.safety.identity import (
+    find_name_changes,
+    find_placement_changes,
+    find_revision_changes,
+)
 from kubectl_mesh.safety.mesh_pair import MeshPair
 from kubectl_mesh.safety.order import MeshChange, find_order
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.readers import find_lost_readers
 from kubectl_mesh.safety.reconnect import find_reconnections
-from kubectl_mesh.safety.refusal import IN_USE, Refusal
-from kubectl_mesh.safety.remote_secrets import find_withdrawals
+from kubectl_mesh.safety.refusal import IN_USE_CHECK, Refusal
+from kubectl_mesh.safety.remote_secrets import withdrawal_problems
 from kubectl_mesh.safety.removals import list_removals
-from kubectl_mesh.safety.roots import find_issuer_warnings, find_root_refusals
+from kubectl_mesh.safety.roots import find_root_refusals, issuer_change_problems
 from kubectl_mesh.safety.steps import Order
-from kubectl_mesh.safety.tokens import find_early_removals, find_expired_tokens
+from kubectl_mesh.safety.tokens import early_removal_problems, expired_token_problems
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import marked_text
 
@@ -40,7 +44,7 @@ class Review:
     """That another issuer has the root, where only the clusters know whether it is the same."""
     login_warnings: tuple[Problem, ...] = ()
     """Changes of remote secrets after which istiod may have to restart."""
-    unknown: tuple[Problem, ...] = ()
+    unknown_problems: tuple[Problem, ...] = ()
     """What cannot be known offline."""
     removals: Leaving = field(default_factory=Leaving)
     """What leaves the tree but is in the clusters, of a change that is not refused."""
@@ -52,7 +56,7 @@ class Review:
 
     def list_warnings(self) -> tuple[Problem, ...]:
         """What a render that is not refused warns of."""
-        return (*self.issuer_warnings, *self.restarts, *self.login_warnings, *self.unknown)
+        return (*self.issuer_warnings, *self.restarts, *self.login_warnings, *self.unknown_problems)
 
     def find_order(self, change: MeshChange) -> Order:
         """The order in which clusters may apply the change; it has none where it is refused."""
@@ -66,7 +70,9 @@ class Review:
         return list(dict.fromkeys(refusal.to_problem() for refusal in refusals))
 
 
-def review(old: MeshState, new: MeshState, out: str, render: PlannedRender | None = None) -> Review:
+def review_change(
+    old: MeshState, new: MeshState, out: str, render: PlannedRender | None = None
+) -> Review:
     """What a change from one state of a mesh to another means for running clusters.
 
     `old` is the tree that they run, `new` the one that replaces it; `out` is the folder as messages
@@ -86,34 +92,34 @@ def review(old: MeshState, new: MeshState, out: str, render: PlannedRender | Non
         return Review(tuple(_tree_refusals(MeshPair(old, new, out))))
     running = render.running_changes
     refusals = _running_refusals(old, new, out, render)
-    refusals += [Refusal(p) for p in find_expired_tokens(out, render)]
-    logins = find_reconnections(render.plan, running, render.resealed, out)
-    told = (
-        find_reconnections(render.plan, render.changes, render.resealed, out)
-        if render.unapplied
+    refusals += [Refusal(p) for p in expired_token_problems(out, render)]
+    logins = find_reconnections(render.plan, running, render.login_changes, out)
+    all_logins = (
+        find_reconnections(render.plan, render.changes, render.login_changes, out)
+        if render.unapplied_clusters
         else logins
     )
     return Review(
         tuple(refusals),
         tuple(_with_way_out(logins.refusals, render)),
-        tuple(told.restarts),
-        tuple(find_issuer_warnings(old, new, render)),
-        tuple(told.warnings),
+        tuple(all_logins.restarts),
+        tuple(issuer_change_problems(old, new, render)),
+        tuple(all_logins.warnings),
         tuple(_unknown_problems(out, render)),
-        list_removals(new, render, render.disk or {}) if not refusals else Leaving(),
+        list_removals(new, render, render.existing_files or {}) if not refusals else Leaving(),
     )
 
 
 def _tree_refusals(mesh: MeshPair, render: PlannedRender | None = None) -> list[Refusal]:
     """What clusters do not survive that go from the one tree to the other."""
-    moves = find_moves(mesh)
+    moves = find_placement_changes(mesh)
     return [
-        *find_new_names(mesh),
+        *find_name_changes(mesh),
         *moves,
         *find_revision_changes(mesh),
         *find_lost_readers(mesh, render),
         # Who moves takes its gateways along.
-        *(find_lost_ways(mesh) if not moves else ()),
+        *(find_lost_gateways(mesh) if not moves else ()),
     ]
 
 
@@ -121,33 +127,35 @@ def _running_refusals(
     old: MeshState, new: MeshState, out: str, render: PlannedRender
 ) -> list[Refusal]:
     """What clusters that run the existing tree, or the last commit, do not survive of a render."""
-    found: list[Refusal] = []
-    since: list[Refusal] = []
+    refusals: list[Refusal] = []
+    commit_refusals: list[Refusal] = []
     if render.is_changing:
-        running = exclude_clusters(old, render.unapplied) if render.unapplied else old
-        mesh = MeshPair(running, new, out, render.is_wanted)
-        found = [replace(r, has_way_out=True) for r in _tree_refusals(mesh, render)]
-        known = {(r.problem.id, r.problem.where) for r in found}
-        since = [
-            _commit_first(r, out, render)
+        running = (
+            exclude_clusters(old, render.unapplied_clusters) if render.unapplied_clusters else old
+        )
+        mesh = MeshPair(running, new, out, render.is_peer)
+        refusals = [replace(r, has_way_out=True) for r in _tree_refusals(mesh, render)]
+        known = {(r.problem.id, r.problem.where) for r in refusals}
+        commit_refusals = [
+            _with_commit_steps(r, out, render)
             for r in _commit_refusals(new, out, render)
             if (r.problem.id, r.problem.where) not in known
         ]
     # What the peers lack of a reader that does not exist yet, the refusal above explains.
     members = render.plan.members
-    places = {members[n].cluster.place for r in found for n in r.readers}
+    places = {members[n].cluster.place for r in refusals for n in r.readers}
     withdrawals = [
         p
-        for p in find_withdrawals(render.plan, render.running_changes, out)
+        for p in withdrawal_problems(render.plan, render.running_changes, out)
         if p.where not in places
     ]
     early = (
         *token_rotation.skipped_step_problems(render.plan, render.running_changes),
-        *find_early_removals(render),
+        *early_removal_problems(render),
     )
     return [
-        *found,
-        *since,
+        *refusals,
+        *commit_refusals,
         *_with_way_out((*withdrawals, *early), render),
         *find_root_refusals(old, new, out, render),
     ]
@@ -165,10 +173,10 @@ def _commit_refusals(new: MeshState, out: str, render: PlannedRender) -> list[Re
     """
     if render.last_commit is None:
         return []
-    return _tree_refusals(MeshPair(render.last_commit, new, out, render.is_wanted))
+    return _tree_refusals(MeshPair(render.last_commit, new, out, render.is_peer))
 
 
-def _commit_first(refusal: Refusal, out: str, render: PlannedRender) -> Refusal:
+def _with_commit_steps(refusal: Refusal, out: str, render: PlannedRender) -> Refusal:
     """A refusal that only the last commit shows, with the commit that it needs."""
     addition = (
         f"; the last commit does not hold what {out} holds, and clusters may still run that commit"
@@ -196,7 +204,11 @@ def _unknown_problems(out: str, render: PlannedRender) -> list[Problem]:
     rest = "; so it cannot be known whether clusters that run the last commit survive this render"
     return [
         Problem(
-            Place(out), f"{marked_text(p.what)}{rest}", p.fix, IN_USE, code="last-commit-unreadable"
+            Place(out),
+            f"{marked_text(p.what)}{rest}",
+            p.fix,
+            IN_USE_CHECK,
+            code="last-commit-unreadable",
         )
-        for p in (render.unknown if render.is_changing else ())
+        for p in (render.last_commit_problems if render.is_changing else ())
     ]

@@ -6,54 +6,54 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kubectl_mesh.observed.crls import has_crl_for_chain
 from kubectl_mesh.observed.pairs import ClusterPair
-from kubectl_mesh.safety.steps import Before
+from kubectl_mesh.safety.steps import Constraint
 
 _WHY = "a proxy that goes by CRLs takes nothing of a CA that it has no CRL of"
 
 
-def find_crl_constraints(pairs: Sequence[ClusterPair]) -> Iterator[Before]:
+def find_crl_constraints(pairs: Sequence[ClusterPair]) -> Iterator[Constraint]:
     """The CRL of a new intermediate, or of its root, goes before what it signs; that of an old one
     stays until nothing of it is in use.
     """
-    for pair in _signing(pairs):
+    for pair in _changing_signers(pairs):
         if pair.before is None or pair.after is None:
             continue
-        first = _without(pairs, pair)
-        if first:
-            yield Before(
-                first,
+        crl_receivers = _peers_lacking_crl(pairs, pair)
+        if crl_receivers:
+            yield Constraint(
+                crl_receivers,
                 frozenset((pair.name,)),
                 f"the CRL of what {pair.name} is to sign with first, and minutes until the proxies"
                 f" have it: {_WHY}",
             )
-        late = frozenset(
+        waiting = frozenset(
             other.name
-            for other in _others(pairs, pair)
+            for other in _existing_peers(pairs, pair)
             if other.after is not None
             and has_crl_for_chain(other.after.trust, pair.after.trust)
             and not has_crl_for_chain(other.after.trust, pair.before.trust)
         )
-        if late:
+        if waiting:
             why = (
                 f"{pair.name} first, and a day until its workloads have renewed, before the CRL of"
                 f" what it signed with is gone: {_WHY}"
             )
-            yield Before(frozenset((pair.name,)), late, why)
+            yield Constraint(frozenset((pair.name,)), waiting, why)
 
 
 def list_crl_notes(pairs: Sequence[ClusterPair]) -> Iterator[str]:
     """What a cluster that comes has to wait for, stage by stage: its peers in turn wait for its API
     server, and not for its certificates.
     """
-    for pair in _signing(pairs):
-        if pair.before is None and (first := sorted(_without(pairs, pair))):
+    for pair in _changing_signers(pairs):
+        if pair.before is None and (first := sorted(_peers_lacking_crl(pairs, pair))):
             yield (
                 f"stage 1 of {', '.join(first)} before anything of {pair.name}, and minutes until"
                 f" the proxies have it: {_WHY}"
             )
 
 
-def _signing(pairs: Sequence[ClusterPair]) -> Iterable[ClusterPair]:
+def _changing_signers(pairs: Sequence[ClusterPair]) -> Iterable[ClusterPair]:
     """The clusters that are to sign with another chain than before."""
     return [
         p
@@ -61,21 +61,21 @@ def _signing(pairs: Sequence[ClusterPair]) -> Iterable[ClusterPair]:
         if p.after is not None
         and (
             p.before is None
-            or (p.before.trust.intermediate_fingerprint, p.before.trust.chain) != _chain(p)
+            or (p.before.trust.intermediate_fingerprint, p.before.trust.chain) != _signing_chain(p)
         )
     ]
 
 
-def _chain(pair: ClusterPair) -> object:
+def _signing_chain(pair: ClusterPair) -> object:
     assert pair.after is not None
     return pair.after.trust.intermediate_fingerprint, pair.after.trust.chain
 
 
-def _others(pairs: Sequence[ClusterPair], pair: ClusterPair) -> list[ClusterPair]:
+def _existing_peers(pairs: Sequence[ClusterPair], pair: ClusterPair) -> list[ClusterPair]:
     return [p for p in pairs if p.name != pair.name and p.before is not None]
 
 
-def _without(pairs: Sequence[ClusterPair], pair: ClusterPair) -> frozenset[str]:
+def _peers_lacking_crl(pairs: Sequence[ClusterPair], pair: ClusterPair) -> frozenset[str]:
     """The clusters whose proxies get a CRL that they need for this one with the change, and not
     before it.
     """
@@ -83,7 +83,7 @@ def _without(pairs: Sequence[ClusterPair], pair: ClusterPair) -> frozenset[str]:
     new = pair.after.trust
     return frozenset(
         p.name
-        for p in _others(pairs, pair)
+        for p in _existing_peers(pairs, pair)
         if p.before is not None
         and p.after is not None
         and not has_crl_for_chain(p.before.trust, new)

@@ -6,24 +6,30 @@ from collections.abc import Iterator, Sequence
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.observed.lazy import has_same_public_files, is_public_manifest
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair, has_same_lines
-from kubectl_mesh.safety.refusal import BY_HAND, IN_USE, Refusal, join_names, name_some
+from kubectl_mesh.safety.refusal import (
+    IN_USE_CHECK,
+    STEPS_WITHOUT_TRAFFIC,
+    Refusal,
+    join_names,
+    names_text,
+)
 from kubectl_mesh.text import mesh_command
 
-_EXPOSED = "3-mesh/istiod-gateway.yaml"
+_ISTIOD_GATEWAY = "3-mesh/istiod-gateway.yaml"
 """What exposes istiod to the clusters that it serves."""
-_ADDRESSES = re.compile(rb"^.*(?:address|registryServiceName).*", re.MULTILINE)
+_ADDRESS_LINES = re.compile(rb"^.*(?:address|registryServiceName).*", re.MULTILINE)
 """Lines of a control plane: where these are the same before and after, so are the addresses of
 gateways in it.
 """
 
 
-def find_lost_ways(mesh: MeshPair) -> list[Refusal]:
+def find_lost_gateways(mesh: MeshPair) -> list[Refusal]:
     """Gateways, their addresses and exposed control planes that leave while others use them."""
     return [
         *_gateway_refusals(mesh),
         *_service_refusals(mesh),
         *_address_refusals(mesh),
-        *_circle_refusals(mesh),
+        *_cycle_refusals(mesh),
         *_exposure_refusals(mesh),
     ]
 
@@ -35,16 +41,18 @@ def _gateway_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     for name, old in sorted(mesh.old.items()):
         new = mesh.new.get(name)
         if new is not None and (
-            name not in mesh.changed or new.waits or not _loses_files(old, new)
+            name not in mesh.changed_clusters
+            or new.lacks_control_plane
+            or not _has_lost_files(old, new)
         ):
             continue
-        gone = sorted(old.gates - (new.gates if new is not None else frozenset()))
+        gone = sorted(old.gateways - (new.gateways if new is not None else frozenset()))
         users = _gateway_users(mesh, old) if gone else []
         if users:
             network = old.lock.network
             what = (
                 f"the gateway {gone[0][1]} of the network {network} would leave the tree of {name}"
-                f" while {name_some(users)} reach{'es' if len(users) == 1 else ''} "
+                f" while {names_text(users)} reach{'es' if len(users) == 1 else ''} "
             )
             what += "the network by it"
             fix = (
@@ -54,17 +62,17 @@ def _gateway_refusals(mesh: MeshPair) -> Iterator[Refusal]:
             )
             yield Refusal(
                 Problem(
-                    mesh.place(name, "3-mesh"),
+                    mesh.file_place(name, "3-mesh"),
                     what,
                     fix,
-                    IN_USE,
+                    IN_USE_CHECK,
                     code="gateway-in-use-would-be-removed",
                 ),
                 join_names([name], users),
             )
 
 
-def _loses_files(old: ClusterState, new: ClusterState) -> bool:
+def _has_lost_files(old: ClusterState, new: ClusterState) -> bool:
     """Whether a file leaves that may be a gateway: each is a file of its own."""
     return any(
         path not in new.files
@@ -76,17 +84,19 @@ def _loses_files(old: ClusterState, new: ClusterState) -> bool:
 def _gateway_users(mesh: MeshPair, old: ClusterState) -> list[str]:
     """The clusters that reach a network by the gateways of one cluster, and by no other."""
     network = old.lock.network
-    there = [n for n in mesh.stay if mesh.old[n].lock.network == network]
-    rest = [n for n in there if n != old.name and mesh.old[n].gates & mesh.new[n].gates]
+    there = [n for n in mesh.staying_clusters if mesh.old[n].lock.network == network]
+    rest = [n for n in there if n != old.name and mesh.old[n].gateways & mesh.new[n].gateways]
     found = []
-    for user in mesh.stay:
+    for user in mesh.staying_clusters:
         served = mesh.old[user].lock.served_by == old.name == mesh.new[user].lock.served_by
         across = mesh.old[user].lock.network != network and any(
-            mesh.reads(user, n) and mesh.wants(user, n) for n in there if n != user
+            mesh.can_read_before(user, n) and mesh.can_read_after(user, n)
+            for n in there
+            if n != user
         )
         other = (
-            any(mesh.reads(user, n) and mesh.wants(user, n) for n in rest)
-            or network in mesh.old[user].declared
+            any(mesh.can_read_before(user, n) and mesh.can_read_after(user, n) for n in rest)
+            or network in mesh.old[user].static_networks
         )
         if user != old.name and (served or (across and not other)):
             found.append(user)
@@ -98,24 +108,25 @@ def _service_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     the address that it has.
     """
     lost: dict[str, list[str]] = {}
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         old, new = mesh.old[name], mesh.new[name]
-        if new.waits or has_same_public_files(old.files, new.files):
+        if new.lacks_control_plane or has_same_public_files(old.files, new.files):
             continue
         if any(
-            old.services[key] - new.services[key]
-            for key in old.services.keys() & new.services.keys()
+            old.gateway_services[key] - new.gateway_services[key]
+            for key in old.gateway_services.keys() & new.gateway_services.keys()
         ):
             lost.setdefault(old.lock.network, []).append(name)
     for network, names in lost.items():
         users = _address_users(mesh, network)
-        stated = [n for n in users if network in mesh.old[n].declared]
+        stated = [n for n in users if network in mesh.old[n].static_networks]
         # istiod reads another port from a label by itself, and the address of a load balancer as
         # long as there is one.
         dropped = [
             n
             for n in names
-            if network in mesh.old[n].labelled and mesh.old[n].balanced - mesh.new[n].balanced
+            if network in mesh.old[n].labelled_networks
+            and mesh.old[n].load_balanced_gateways - mesh.new[n].load_balanced_gateways
         ]
         if stated:
             yield _service_refusal(mesh, network, names, stated, is_stated=True)
@@ -125,12 +136,12 @@ def _service_refusals(mesh: MeshPair) -> Iterator[Refusal]:
 
 def _address_users(mesh: MeshPair, network: str) -> list[str]:
     """The clusters of other networks that send traffic to clusters of a network."""
-    there = [n for n in mesh.stay if mesh.old[n].lock.network == network]
+    there = [n for n in mesh.staying_clusters if mesh.old[n].lock.network == network]
     return [
         n
-        for n in mesh.stay
+        for n in mesh.staying_clusters
         if mesh.old[n].lock.network != network
-        and any(mesh.reads(n, p) and mesh.wants(n, p) for p in there if p != n)
+        and any(mesh.can_read_before(n, p) and mesh.can_read_after(n, p) for p in there if p != n)
     ]
 
 
@@ -141,37 +152,38 @@ def _service_refusal(
     which istiod finds.
     """
     what = (
-        f"the gateway of {name_some(names)} would get another"
-        f" {'port or type' if is_stated else 'type'} of Service while {name_some(users)}"
+        f"the gateway of {names_text(names)} would get another"
+        f" {'port or type' if is_stated else 'type'} of Service while {names_text(users)}"
         f" use{'s' if len(users) == 1 else ''} the address that"
         f" {'is stated for' if is_stated else 'istiod finds in'} the network {network}"
     )
     change = "make this change" + (
         f", and state the new address and port of the network {network}" if is_stated else ""
     )
-    fix = "change the gateway without traffic from others:\n" + BY_HAND.format(
-        who=name_some(names), change=change
+    fix = "change the gateway without traffic from others:\n" + STEPS_WITHOUT_TRAFFIC.format(
+        who=names_text(names), change=change
     )
-    place, code = mesh.place(names[0], "3-mesh"), "gateway-service-in-use-would-change"
-    return Refusal(Problem(place, what, fix, IN_USE, code=code), join_names(names, users))
+    place, code = mesh.file_place(names[0], "3-mesh"), "gateway-service-in-use-would-change"
+    return Refusal(Problem(place, what, fix, IN_USE_CHECK, code=code), join_names(names, users))
 
 
-def _circle_refusals(mesh: MeshPair) -> Iterator[Refusal]:
+def _cycle_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     """Gateways that istiod finds by label before a change and by stated addresses after it, or the
     reverse, where clusters wait for each other.
     """
-    waits: dict[str, set[str]] = {n: set() for n in mesh.changed}
+    waits: dict[str, set[str]] = {n: set() for n in mesh.changed_clusters}
     networks = set()
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         if has_same_public_files(mesh.old[name].files, mesh.new[name].files):
             continue
-        old, new = mesh.old[name].labelled, mesh.new[name].labelled
+        old, new = mesh.old[name].labelled_networks, mesh.new[name].labelled_networks
         for network in old ^ new:
             others = [
                 n
-                for n in mesh.changed
+                for n in mesh.changed_clusters
                 if n != name
-                and network in (mesh.new[n].declared if network in old else mesh.old[n].declared)
+                and network
+                in (mesh.new[n].static_networks if network in old else mesh.old[n].static_networks)
             ]
             for other in others:
                 waits[name if network in old else other].add(other if network in old else name)
@@ -183,10 +195,10 @@ def _circle_refusals(mesh: MeshPair) -> Iterator[Refusal]:
         names = sorted(waits)
         what = (
             "whether istiod finds gateways by label or by stated addresses would change for the"
-            f" networks {name_some(sorted(networks))} at once: "
+            f" networks {names_text(sorted(networks))} at once: "
         )
         what += (
-            f"{name_some(names)} would wait for each other, and lose each other until all have it"
+            f"{names_text(names)} would wait for each other, and lose each other until all have it"
         )
         fix = (
             "change `gateways` of one network at a time: render, and apply it in every cluster,"
@@ -194,10 +206,10 @@ def _circle_refusals(mesh: MeshPair) -> Iterator[Refusal]:
         )
         yield Refusal(
             Problem(
-                mesh.place(names[0], "3-mesh"),
+                mesh.file_place(names[0], "3-mesh"),
                 what,
                 fix,
-                IN_USE,
+                IN_USE_CHECK,
                 code="gateways-would-change-in-a-circle",
             ),
             join_names(names, ()),
@@ -207,27 +219,29 @@ def _circle_refusals(mesh: MeshPair) -> Iterator[Refusal]:
 def _address_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     """Addresses of gateways that leave a cluster which still sends traffic to that network."""
     lost: dict[str, list[str]] = {}
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         old, new = mesh.old[name], mesh.new[name]
-        if new.waits or (has_same_lines(old, new, _ADDRESSES) and not _loses_files(old, new)):
+        if new.lacks_control_plane or (
+            has_same_lines(old, new, _ADDRESS_LINES) and not _has_lost_files(old, new)
+        ):
             continue
-        for network in sorted(old.declared - new.declared):
+        for network in sorted(old.static_networks - new.static_networks):
             there = [
                 n
-                for n in mesh.stay
+                for n in mesh.staying_clusters
                 if mesh.new[n].lock.network == network
-                and mesh.reads(name, n)
-                and mesh.wants(name, n)
+                and mesh.can_read_before(name, n)
+                and mesh.can_read_after(name, n)
             ]
             if (
                 there
                 and new.lock.network != network
-                and not any(network in mesh.new[n].labelled for n in there)
+                and not any(network in mesh.new[n].labelled_networks for n in there)
             ):
                 lost.setdefault(network, []).append(name)
     for network, names in lost.items():
         what = (
-            f"the addresses of the network {network} would leave {name_some(names)}, which"
+            f"the addresses of the network {network} would leave {names_text(names)}, which"
             f" send{'s' if len(names) == 1 else ''} traffic there by nothing else"
         )
         fix = (
@@ -236,10 +250,10 @@ def _address_refusals(mesh: MeshPair) -> Iterator[Refusal]:
         )
         yield Refusal(
             Problem(
-                mesh.place(names[0], "2-control-plane"),
+                mesh.file_place(names[0], "2-control-plane"),
                 what,
                 fix,
-                IN_USE,
+                IN_USE_CHECK,
                 code="gateway-addresses-in-use-would-be-removed",
             ),
             join_names(names, ()),
@@ -248,30 +262,31 @@ def _address_refusals(mesh: MeshPair) -> Iterator[Refusal]:
 
 def _exposure_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     """Control planes that stop serving clusters which still use them."""
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         if (
-            _EXPOSED in mesh.old[name].files
-            and _EXPOSED not in mesh.new[name].files
-            and not mesh.new[name].waits
+            _ISTIOD_GATEWAY in mesh.old[name].files
+            and _ISTIOD_GATEWAY not in mesh.new[name].files
+            and not mesh.new[name].lacks_control_plane
         ):
-            users = [n for n in mesh.stay if mesh.old[n].lock.served_by == name]
+            users = [n for n in mesh.staying_clusters if mesh.old[n].lock.served_by == name]
             if users:
                 what = (
                     f"what exposes the istiod of {name} would leave its tree while it serves"
-                    f" {name_some(users)}"
+                    f" {names_text(users)}"
                 )
                 fix = (
                     "keep the control plane exposed until no proxy uses it:\n  1. take"
-                    f" {name_some(users)} out of the mesh (`{mesh_command('remove')}`), render, and"
+                    f" {names_text(users)} out of the mesh (`{mesh_command('remove')}`), render,"
+                    " and"
                     " apply it\n  2. add it again with its new control plane, render, and apply it;"
                     " then restart its workloads"
                 )
                 yield Refusal(
                     Problem(
-                        mesh.place(name, _EXPOSED),
+                        mesh.file_place(name, _ISTIOD_GATEWAY),
                         what,
                         fix,
-                        IN_USE,
+                        IN_USE_CHECK,
                         code="control-plane-exposure-in-use-would-be-removed",
                     ),
                     join_names([name], users),

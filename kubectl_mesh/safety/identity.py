@@ -8,18 +8,24 @@ from collections.abc import Iterator
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair, has_same_lines
-from kubectl_mesh.safety.refusal import BY_HAND, IDENTITY, Refusal, join_names, name_some
+from kubectl_mesh.safety.refusal import (
+    IDENTITY_CHECK,
+    STEPS_WITHOUT_TRAFFIC,
+    Refusal,
+    join_names,
+    names_text,
+)
 from kubectl_mesh.text import count_text, mesh_command
 
-_DOMAINS = re.compile(rb"^.*rustDomain.*|^ *-.*", re.MULTILINE)
-_PLANES = re.compile(rb"^.*(?:ztunnel|ambient).*", re.MULTILINE)
-_REVISIONS = re.compile(rb"^ *(?:name|revision):.*", re.MULTILINE)
+_DOMAIN_LINES = re.compile(rb"^.*rustDomain.*|^ *-.*", re.MULTILINE)
+_DATA_PLANE_LINES = re.compile(rb"^.*(?:ztunnel|ambient).*", re.MULTILINE)
+_REVISION_LINES = re.compile(rb"^ *(?:name|revision):.*", re.MULTILINE)
 """Lines of a control plane: where these are the same before and after, so is what is read from the
 document.
 """
 
 
-def find_moves(mesh: MeshPair) -> list[Refusal]:
+def find_placement_changes(mesh: MeshPair) -> list[Refusal]:
     """Clusters that get another network, namespace, data plane or control plane."""
     return [
         *_network_refusals(mesh),
@@ -29,7 +35,7 @@ def find_moves(mesh: MeshPair) -> list[Refusal]:
     ]
 
 
-def find_new_names(mesh: MeshPair) -> list[Refusal]:
+def find_name_changes(mesh: MeshPair) -> list[Refusal]:
     """Clusters that get another name or trust domain."""
     return [*_rename_refusals(mesh), *_trust_domain_refusals(mesh)]
 
@@ -39,27 +45,27 @@ def _network_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     packets can reach.
     """
     moves: dict[tuple[str, str], list[str]] = {}
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         old, new = mesh.old[name].lock.network, mesh.new[name].lock.network
-        if old and new and old != new and mesh.neighbours(name):
+        if old and new and old != new and mesh.list_neighbours(name):
             moves.setdefault((old, new), []).append(name)
     for (old, new), names in moves.items():
         what = (
-            f"the network of {name_some(names)} would change from {old} to {new} while other"
+            f"the network of {names_text(names)} would change from {old} to {new} while other"
             f" clusters send traffic there by the gateways of {old}"
         )
-        fix = "move the cluster without traffic from others:\n" + BY_HAND.format(
-            who=name_some(names), change=f"state the network {new}"
+        fix = "move the cluster without traffic from others:\n" + STEPS_WITHOUT_TRAFFIC.format(
+            who=names_text(names), change=f"state the network {new}"
         )
         yield Refusal(
             Problem(
-                mesh.place(names[0], "1-trust/namespace.yaml"),
+                mesh.file_place(names[0], "1-trust/namespace.yaml"),
                 what,
                 fix,
-                IDENTITY,
+                IDENTITY_CHECK,
                 code="network-would-change",
             ),
-            join_names(names, {n for name in names for n in mesh.neighbours(name)}),
+            join_names(names, {n for name in names for n in mesh.list_neighbours(name)}),
         )
 
 
@@ -68,27 +74,27 @@ def _namespace_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     Secrets that it reads.
     """
     moves: dict[tuple[str, str], list[str]] = {}
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         old, new = mesh.old[name].lock.namespace, mesh.new[name].lock.namespace
-        if old and new and old != new and mesh.neighbours(name):
+        if old and new and old != new and mesh.list_neighbours(name):
             moves.setdefault((old, new), []).append(name)
     for (old, new), names in moves.items():
         what = (
-            f"the namespace of Istio in {name_some(names)} would change from {old} to {new}, and"
+            f"the namespace of Istio in {names_text(names)} would change from {old} to {new}, and"
             " the account by which other clusters read it leaves with it"
         )
-        fix = "move the cluster without traffic from others:\n" + BY_HAND.format(
-            who=name_some(names), change=f"state the namespace {new}"
+        fix = "move the cluster without traffic from others:\n" + STEPS_WITHOUT_TRAFFIC.format(
+            who=names_text(names), change=f"state the namespace {new}"
         )
         yield Refusal(
             Problem(
-                mesh.place(names[0], "1-trust/namespace.yaml"),
+                mesh.file_place(names[0], "1-trust/namespace.yaml"),
                 what,
                 fix,
-                IDENTITY,
+                IDENTITY_CHECK,
                 code="istio-namespace-would-change",
             ),
-            join_names(names, {n for name in names for n in mesh.neighbours(name)}),
+            join_names(names, {n for name in names for n in mesh.list_neighbours(name)}),
         )
 
 
@@ -96,34 +102,37 @@ def _data_plane_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     """Clusters that get another data plane, whose gateways speak another protocol."""
     moving = [
         n
-        for n in mesh.changed
-        if not mesh.new[n].waits and not has_same_lines(mesh.old[n], mesh.new[n], _PLANES)
+        for n in mesh.changed_clusters
+        if not mesh.new[n].lacks_control_plane
+        and not has_same_lines(mesh.old[n], mesh.new[n], _DATA_PLANE_LINES)
     ]
     for ambient in (True, False):
         names = [
             n
             for n in moving
-            if mesh.new[n].ambient == ambient != mesh.old[n].ambient and mesh.neighbours(n)
+            if mesh.new[n].is_ambient == ambient != mesh.old[n].is_ambient
+            and mesh.list_neighbours(n)
         ]
         if names:
             old, new = ("sidecar", "ambient") if ambient else ("ambient", "sidecar")
             what = (
-                f"the data plane of {name_some(names)} would change from {old} to {new}, and the"
+                f"the data plane of {names_text(names)} would change from {old} to {new}, and the"
                 " gateways that other clusters use leave with it"
             )
             change = f"state `dataPlane: {new}`"
-            fix = "change the data plane without traffic between clusters:\n" + BY_HAND.format(
-                who="every cluster", change=change
+            fix = (
+                "change the data plane without traffic between clusters:\n"
+                + STEPS_WITHOUT_TRAFFIC.format(who="every cluster", change=change)
             )
             yield Refusal(
                 Problem(
-                    mesh.place(names[0], "2-control-plane"),
+                    mesh.file_place(names[0], "2-control-plane"),
                     what,
                     fix,
-                    IDENTITY,
+                    IDENTITY_CHECK,
                     code="data-plane-would-change",
                 ),
-                join_names(names, {n for name in names for n in mesh.neighbours(name)}),
+                join_names(names, {n for name in names for n in mesh.list_neighbours(name)}),
             )
 
 
@@ -132,39 +141,39 @@ def _server_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     proxies have none until that one answers.
     """
     moves: dict[str, list[str]] = {}
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         server = mesh.new[name].lock.served_by
         if (
             server
             and not mesh.old[name].lock.served_by
             and mesh.old[name].revisions
-            and mesh.neighbours(name)
+            and mesh.list_neighbours(name)
         ):
             moves.setdefault(server, []).append(name)
     for server, names in moves.items():
         context = (mesh.new[server].lock.context if server in mesh.new else "") or server
         what = (
-            f"the control plane of {name_some(names)} would leave in the same change in which the"
+            f"the control plane of {names_text(names)} would leave in the same change in which the"
             f" istiod of {server} takes over"
         )
         what += ", while other clusters send traffic there"
         fix = (
             "move the cluster without traffic from others:\n  1. state `disableRegistryJoin: true`"
-            f" for {name_some(names)} and nothing else, render, and apply it in every cluster;"
+            f" for {names_text(names)} and nothing else, render, and apply it in every cluster;"
             " until step 2 is done the clusters do not reach each other\n  2. state `controlPlane:"
             f" {context}` in its place, and `controlPlaneAddress` for {context}; render, and apply"
             f" it in {server} first, then in the others; restart the workloads of"
-            f" {name_some(names)}"
+            f" {names_text(names)}"
         )
         yield Refusal(
             Problem(
-                mesh.place(names[0], "2-control-plane"),
+                mesh.file_place(names[0], "2-control-plane"),
                 what,
                 fix,
-                IDENTITY,
+                IDENTITY_CHECK,
                 code="control-plane-would-move-to-another-cluster",
             ),
-            join_names(names, {n for name in names for n in mesh.neighbours(name)}),
+            join_names(names, {n for name in names for n in mesh.list_neighbours(name)}),
         )
 
 
@@ -176,10 +185,10 @@ def _rename_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     for name, old in sorted(mesh.old.items()):
         if name in mesh.new:
             continue
-        new = next((n for n, d in sorted(come.items()) if _is_same(mesh, old, d)), None)
+        new = next((n for n, d in sorted(come.items()) if _is_same_cluster(mesh, old, d)), None)
         if new is None:
             continue
-        readers = [n for n in mesh.stay if mesh.reads(n, name)]
+        readers = [n for n in mesh.staying_clusters if mesh.can_read_before(n, name)]
         what = (
             f"the cluster {name} would be renamed to {new} while it runs: its proxies keep the old"
             " name, and "
@@ -198,16 +207,18 @@ def _rename_refusals(mesh: MeshPair) -> Iterator[Refusal]:
             " workloads in it"
         )
         yield Refusal(
-            Problem(mesh.place(name), what, fix, IDENTITY, code="cluster-would-be-renamed"),
+            Problem(
+                mesh.file_place(name), what, fix, IDENTITY_CHECK, code="cluster-would-be-renamed"
+            ),
             join_names([name], readers),
         )
 
 
-def _is_same(mesh: MeshPair, old: ClusterState, new: ClusterState) -> bool:
+def _is_same_cluster(mesh: MeshPair, old: ClusterState, new: ClusterState) -> bool:
     """Whether two names are those of one cluster: the same API server, or the same context where no
     CA says otherwise.
     """
-    one, other = mesh.sources(old.name, after=False), mesh.sources(new.name, after=True)
+    one, other = mesh.find_source(old.name, after=False), mesh.find_source(new.name, after=True)
     if one is not None and other is not None:
         return one == other or (old.lock.context == new.lock.context and one.ca == other.ca)
     return bool(old.lock.context) and old.lock.context == new.lock.context
@@ -219,30 +230,31 @@ def _trust_domain_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     """
     moving = [
         n
-        for n in mesh.changed
-        if not mesh.new[n].waits and not has_same_lines(mesh.old[n], mesh.new[n], _DOMAINS)
+        for n in mesh.changed_clusters
+        if not mesh.new[n].lacks_control_plane
+        and not has_same_lines(mesh.old[n], mesh.new[n], _DOMAIN_LINES)
     ]
-    if not any(mesh.old[n].domains[0] != mesh.new[n].domains[0] for n in moving):
+    if not any(mesh.old[n].trust_domains[0] != mesh.new[n].trust_domains[0] for n in moving):
         return
-    own = {
-        n: mesh.old[n].domains[0] | mesh.new[n].domains[0]
-        for n in mesh.stay
+    domains = {
+        n: mesh.old[n].trust_domains[0] | mesh.new[n].trust_domains[0]
+        for n in mesh.staying_clusters
         if mesh.old[n].revisions and mesh.new[n].revisions
     }
-    everyone = frozenset[str]().union(*own.values())
-    deaf = {n: sorted(everyone - (mesh.old[n].domains[1] & mesh.new[n].domains[1])) for n in own}
-    names = [n for n in own if deaf[n]]
+    everyone = frozenset[str]().union(*domains.values())
+    names = [
+        n
+        for n in domains
+        if everyone - (mesh.old[n].trust_domains[1] & mesh.new[n].trust_domains[1])
+    ]
     if not names:
         return
-    old = sorted({d for n in moving for d in mesh.old[n].domains[0]})
-    new = sorted({d for n in moving for d in mesh.new[n].domains[0]} - set(old)) or sorted(
-        {d for n in moving for d in mesh.new[n].domains[0]}
-    )
-    one, other = " and ".join(old), " and ".join(new)
+    old = {d for n in moving for d in mesh.old[n].trust_domains[0]}
+    new = {d for n in moving for d in mesh.new[n].trust_domains[0]}
+    one, other = " and ".join(sorted(old)), " and ".join(sorted(new - old or new))
     what = (
         f"the trust domain would change from {one} to {other}, and"
-        f" {count_text(len(names), 'cluster')}"
-        " would refuse workloads that have the other one"
+        f" {count_text(len(names), 'cluster')} would refuse workloads that have the other one"
     )
     fix = (
         f"let every cluster accept both first:\n  1. keep the trust domain {one}, and list {other}"
@@ -253,10 +265,10 @@ def _trust_domain_refusals(mesh: MeshPair) -> Iterator[Refusal]:
     )
     yield Refusal(
         Problem(
-            mesh.place(min(moving), "2-control-plane"),
+            mesh.file_place(min(moving), "2-control-plane"),
             what,
             fix,
-            IDENTITY,
+            IDENTITY_CHECK,
             code="trust-domain-would-change",
         ),
         join_names(sorted(moving), names),
@@ -266,9 +278,9 @@ def _trust_domain_refusals(mesh: MeshPair) -> Iterator[Refusal]:
 def find_revision_changes(mesh: MeshPair) -> Iterator[Refusal]:
     """Clusters whose istiod leaves in the same change in which one of another revision comes."""
     moves: dict[tuple[str, str], list[str]] = {}
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         old, new = mesh.old[name], mesh.new[name]
-        if new.waits or has_same_lines(old, new, _REVISIONS):
+        if new.lacks_control_plane or has_same_lines(old, new, _REVISION_LINES):
             continue
         if old.revisions and new.revisions and not old.revisions & new.revisions:
             key = tuple(
@@ -277,7 +289,8 @@ def find_revision_changes(mesh: MeshPair) -> Iterator[Refusal]:
             moves.setdefault((key[0], key[1]), []).append(name)
     for (old_name, new_name), names in moves.items():
         what = (
-            f"the control plane of the revision {old_name} in {name_some(names)} would leave in the"
+            f"the control plane of the revision {old_name} in {names_text(names)} would leave in"
+            " the"
             f" same change in which {new_name} comes"
         )
         what += ": workloads of the old revision have no istiod then"
@@ -289,10 +302,10 @@ def find_revision_changes(mesh: MeshPair) -> Iterator[Refusal]:
         )
         yield Refusal(
             Problem(
-                mesh.place(names[0], "2-control-plane"),
+                mesh.file_place(names[0], "2-control-plane"),
                 what,
                 fix,
-                IDENTITY,
+                IDENTITY_CHECK,
                 code="revision-would-be-replaced-in-one-step",
             ),
             join_names(names, ()),

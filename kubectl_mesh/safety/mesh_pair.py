@@ -12,8 +12,10 @@ from kubectl_mesh.tree.lock_file import LockFile, Source
 
 DEFAULT_DOMAIN = "cluster.local"
 """Istio's trust domain where none is stated."""
-_READER = re.compile(r"3-mesh/reader(?:-(.+))?-(?:account|role-binding|token(?:-g[0-9]+)?)\.yaml")
-_GATES = (
+_READER_FILE = re.compile(
+    r"3-mesh/reader(?:-(.+))?-(?:account|role-binding|token(?:-g[0-9]+)?)\.yaml"
+)
+_GATEWAY_KINDS = (
     "Service",
     "Gateway (gateway.networking.k8s.io)",
     "chart gateway",
@@ -21,11 +23,11 @@ _GATES = (
 )
 """The kinds of gates that take traffic; the others say what goes through them, or where they are.
 """
-_BALANCER = "LoadBalancer"
+_LOAD_BALANCER = "LoadBalancer"
 """The type of Service of a gateway that states none, and the only one that always has an address
 (istio conversion.go).
 """
-_OTHER_PORTS = (15012, 15017, 15021)
+_NON_TRAFFIC_PORTS = (15012, 15017, 15021)
 """The ports of a gateway that lead to istiod, or show its status."""
 
 
@@ -62,7 +64,7 @@ class ClusterState:
         """
         found = {}
         for reader in self.cluster.readers:
-            match = _READER.fullmatch(reader.file.partition("/")[2])
+            match = _READER_FILE.fullmatch(reader.file.partition("/")[2])
             if match and reader.kind == "Secret" and reader.account is not None:
                 found["token of the account", reader.namespace or "", reader.account] = (
                     match[1] or ""
@@ -78,43 +80,50 @@ class ClusterState:
         return found
 
     @cached_property
-    def gates(self) -> frozenset[tuple[str, str]]:
+    def gateways(self) -> frozenset[tuple[str, str]]:
         """The gateways that take traffic of other networks here, by kind and name."""
-        return frozenset((g.kind, g.name) for g in self._gates if "/remote-gateways/" not in g.file)
+        return frozenset(
+            (g.kind, g.name) for g in self._gateways if "/remote-gateways/" not in g.file
+        )
 
     @cached_property
-    def labelled(self) -> frozenset[str]:
+    def labelled_networks(self) -> frozenset[str]:
         """The networks whose gateways istiod finds here by their labels."""
         return frozenset(
             g.network
-            for g in self._gates
+            for g in self._gateways
             if g.network is not None and "/remote-gateways/" not in g.file
         )
 
     @cached_property
-    def services(self) -> Mapping[tuple[str, str], frozenset[str]]:
+    def gateway_services(self) -> Mapping[tuple[str, str], frozenset[str]]:
         """The type and the ports by which other networks reach each gateway here, by its kind and
         name.
         """
-        gates = [g for g in self._gates if "/remote-gateways/" not in g.file]
+        gates = [g for g in self._gateways if "/remote-gateways/" not in g.file]
         return {
             (g.kind, g.name): frozenset(
-                (g.service_type or _BALANCER, *(str(p) for p in g.ports if p not in _OTHER_PORTS))
+                (
+                    g.service_type or _LOAD_BALANCER,
+                    *(str(p) for p in g.ports if p not in _NON_TRAFFIC_PORTS),
+                )
             )
             for g in gates
         }
 
     @property
-    def balanced(self) -> frozenset[tuple[str, str]]:
+    def load_balanced_gateways(self) -> frozenset[tuple[str, str]]:
         """The gateways here that a load balancer gives an address."""
-        return frozenset(key for key, service in self.services.items() if _BALANCER in service)
+        return frozenset(
+            key for key, service in self.gateway_services.items() if _LOAD_BALANCER in service
+        )
 
     @cached_property
-    def _gates(self) -> tuple[Gate, ...]:
-        return tuple(g for g in self.cluster.gates if g.kind in _GATES)
+    def _gateways(self) -> tuple[Gate, ...]:
+        return tuple(g for g in self.cluster.gates if g.kind in _GATEWAY_KINDS)
 
     @cached_property
-    def declared(self) -> frozenset[str]:
+    def static_networks(self) -> frozenset[str]:
         """The networks for which addresses of gateways are stated to istiod here."""
         return frozenset(
             g.network
@@ -125,7 +134,7 @@ class ClusterState:
         )
 
     @cached_property
-    def ambient(self) -> bool:
+    def is_ambient(self) -> bool:
         """Whether the data plane is ambient."""
         return any(
             c.part == "ztunnel"
@@ -143,17 +152,23 @@ class ClusterState:
         return frozenset(c.revision or "" for c in self.cluster.releases)
 
     @cached_property
-    def domains(self) -> tuple[frozenset[str], frozenset[str]]:
+    def trust_domains(self) -> tuple[frozenset[str], frozenset[str]]:
         """The trust domains of the workloads here, and those that their peers may have."""
         own: set[str] = set()
         known: set[str] = set()
         for release in self.cluster.releases:
-            own.add(_domain(release.values) or _domain(release.settings) or DEFAULT_DOMAIN)
-            known |= {alias for of in (release.values, release.settings) for alias in _aliases(of)}
+            own.add(
+                _trust_domain(release.values) or _trust_domain(release.settings) or DEFAULT_DOMAIN
+            )
+            known |= {
+                alias
+                for of in (release.values, release.settings)
+                for alias in _trust_domain_aliases(of)
+            }
         return frozenset(own), frozenset(own | known)
 
     @property
-    def waits(self) -> bool:
+    def lacks_control_plane(self) -> bool:
         """Whether the control plane is held back, which another refusal reports where one was
         rendered.
         """
@@ -166,7 +181,7 @@ def _is_ambient(profile: object) -> bool:
     return isinstance(profile, str) and profile.endswith("ambient")
 
 
-def _domain(values: Fields) -> str:
+def _trust_domain(values: Fields) -> str:
     return next(
         (
             v
@@ -177,7 +192,7 @@ def _domain(values: Fields) -> str:
     )
 
 
-def _aliases(values: Fields) -> list[str]:
+def _trust_domain_aliases(values: Fields) -> list[str]:
     found = values.get("meshConfig.trustDomainAliases")
     return list(map(str, found)) if isinstance(found, list) else []
 
@@ -190,62 +205,68 @@ class MeshPair:
         before: MeshState,
         after: MeshState,
         out: str,
-        wanted: Callable[[str, str], bool] | None = None,
+        is_peer: Callable[[str, str], bool] | None = None,
     ) -> None:
         self._before, self._after, self.out = before, after, out
-        self._wanted = wanted
+        self._is_peer = is_peer
         self.old = {name: ClusterState(name, before) for name in before.clusters}
         self.new = {name: ClusterState(name, after) for name in after.clusters}
-        self.stay = sorted(self.old.keys() & self.new.keys())
-        self.changed = [
-            n for n in self.stay if before.tree[n].get(MESH_LOCK) != after.tree[n].get(MESH_LOCK)
+        self.staying_clusters = sorted(self.old.keys() & self.new.keys())
+        self.changed_clusters = [
+            n
+            for n in self.staying_clusters
+            if before.tree[n].get(MESH_LOCK) != after.tree[n].get(MESH_LOCK)
         ]
-        self.reads = cache(self._reads)
-        self.wants = cache(self._wants)
+        self.can_read_before = cache(self._can_read_before)
+        self.can_read_after = cache(self._can_read_after)
 
-    def _reads(self, holder: str, peer: str) -> bool:
+    def _can_read_before(self, holder: str, peer: str) -> bool:
         """Whether the istiod of a cluster reads another one, as it runs."""
-        return _holds(self._before, holder, peer)
+        return _has_remote_secret(self._before, holder, peer)
 
-    def _wants(self, holder: str, peer: str) -> bool:
+    def _can_read_after(self, holder: str, peer: str) -> bool:
         """Whether it is meant to read it afterwards too."""
         if holder not in self.new or peer not in self.new:
             return False
         return (
-            self._wanted(holder, peer)
-            if self._wanted is not None
-            else _holds(self._after, holder, peer)
+            self._is_peer(holder, peer)
+            if self._is_peer is not None
+            else _has_remote_secret(self._after, holder, peer)
         )
 
-    def sources(self, peer: str, *, after: bool) -> Source | None:
+    def find_source(self, peer: str, *, after: bool) -> Source | None:
         """What the remote secrets for a cluster are made from, by the lock of one that has it."""
         locks = (self._after if after else self._before).locks
         return next((lock.remote[peer] for lock in locks.values() if peer in lock.remote), None)
 
-    def users(self, peer: str) -> list[str]:
+    def list_readers(self, peer: str) -> list[str]:
         """The clusters that read another one, and go on."""
-        return [n for n in self.stay if n != peer and self.reads(n, peer) and self.wants(n, peer)]
+        return [
+            n
+            for n in self.staying_clusters
+            if n != peer and self.can_read_before(n, peer) and self.can_read_after(n, peer)
+        ]
 
-    def neighbours(self, name: str) -> list[str]:
+    def list_neighbours(self, name: str) -> list[str]:
         """The clusters that a cluster has to do with, and goes on to: those that read it, and those
         that it reads.
         """
         return [
             n
-            for n in self.stay
+            for n in self.staying_clusters
             if n != name
             and (
-                (self.reads(n, name) and self.wants(n, name))
-                or (self.reads(name, n) and self.wants(name, n))
+                (self.can_read_before(n, name) and self.can_read_after(n, name))
+                or (self.can_read_before(name, n) and self.can_read_after(name, n))
             )
         ]
 
-    def place(self, name: str, path: str = "") -> Place:
+    def file_place(self, name: str, path: str = "") -> Place:
         """A file of the tree."""
         return Place(join_path(self.out, f"{name}/{path}" if path else name))
 
 
-def _holds(state: MeshState, holder: str, peer: str) -> bool:
+def _has_remote_secret(state: MeshState, holder: str, peer: str) -> bool:
     """Whether a cluster has the remote secret of another one."""
     tree = state.tree
     files = tree.get(holder, {})

@@ -11,12 +11,12 @@ from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
 from kubectl_mesh.observed.values import Cluster, RawTree
 from kubectl_mesh.safety.crl_order import find_crl_constraints, list_crl_notes
 from kubectl_mesh.safety.refusal import Refusal
-from kubectl_mesh.safety.roots import ID as ROOT_EXCHANGE
+from kubectl_mesh.safety.roots import ROOT_EXCHANGE_CHECK as ROOT_EXCHANGE
 from kubectl_mesh.safety.roots import find_issuer_change, find_root_fault, trusts_of_state
-from kubectl_mesh.safety.steps import Before, Order, rank_clusters
+from kubectl_mesh.safety.steps import Constraint, Order, rank_clusters
 from kubectl_mesh.text import marked_text
 
-_WAIT = {
+_WAIT_TEXTS = {
     "roots": (
         "apply it in every cluster, and wait until all workloads have the new bundle (a day, or"
         " restart them), before anything else about roots changes"
@@ -65,7 +65,7 @@ class MeshChange:
     old_clusters: Mapping[str, Cluster]
     """Those of them that exist before it, by the name that they have then."""
     findings: Sequence[Finding]
-    changed: frozenset[str]
+    changed_clusters: frozenset[str]
     """The clusters in which anything differs but the formatting."""
     old_tree: RawTree = field(repr=False)
     new_tree: RawTree = field(repr=False)
@@ -82,21 +82,28 @@ def find_order(change: MeshChange, refusals: Sequence[Refusal] = ()) -> Order:
     notes = _list_notes(change)
     refused = _refused_problems(change, refusals)
     if refused:
-        return Order(any=False, refused=refused, notes=notes)
-    there = change.changed & frozenset(change.clusters)
-    found = [b for b in _constraints(change) if b.first & there and b.then & there - b.first]
-    ranks = rank_clusters(there, found)
+        return Order(has_any_order=False, refused=refused, notes=notes)
+    clusters = change.changed_clusters & frozenset(change.clusters)
+    constraints = [
+        b for b in _list_constraints(change) if b.first & clusters and b.then & clusters - b.first
+    ]
+    ranks = rank_clusters(clusters, constraints)
     if ranks is None:
         why = "clusters wait for each other in a circle: no order is without interruption"
-        return Order(any=True, notes=(why, *dict.fromkeys(b.why for b in found), *notes))
-    if not found:
-        return Order(any=True, notes=notes)
+        return Order(
+            has_any_order=True, notes=(why, *dict.fromkeys(b.reason for b in constraints), *notes)
+        )
+    if not constraints:
+        return Order(has_any_order=True, notes=notes)
     steps = tuple(
-        tuple(sorted(n for n in there if ranks[n] == rank))
+        tuple(sorted(n for n in clusters if ranks[n] == rank))
         for rank in range(max(ranks.values()) + 1)
     )
     return Order(
-        any=False, steps=steps, reasons=tuple(dict.fromkeys(b.why for b in found)), notes=notes
+        has_any_order=False,
+        steps=steps,
+        reasons=tuple(dict.fromkeys(b.reason for b in constraints)),
+        notes=notes,
     )
 
 
@@ -109,7 +116,7 @@ def _list_notes(change: MeshChange) -> tuple[str, ...]:
     if not any(one.adds_recipient for one in change.findings):
         kinds.discard("recipients")
     return (
-        *(says for kind, says in _WAIT.items() if kind in kinds),
+        *(says for kind, says in _WAIT_TEXTS.items() if kind in kinds),
         *_issuer_notes(change),
         *list_crl_notes(change.pairs),
     )
@@ -117,7 +124,7 @@ def _list_notes(change: MeshChange) -> tuple[str, ...]:
 
 def _refused_problems(change: MeshChange, refusals: Sequence[Refusal]) -> tuple[Problem, ...]:
     """Why the change is safe in no order: what the trees say of the roots, and what was refused."""
-    fault = find_root_fault(*_trusts(change))
+    fault = find_root_fault(*_list_trusts(change))
     if fault is None:
         return tuple(dict.fromkeys(refusal.to_problem() for refusal in refusals))
     problem = fault.to_problem(CACERTS_PATH)
@@ -129,7 +136,7 @@ def _refused_problems(change: MeshChange, refusals: Sequence[Refusal]) -> tuple[
     return tuple(dict.fromkeys((problem, *others)))
 
 
-def _trusts(change: MeshChange) -> tuple[Mapping[str, Trust], Mapping[str, Trust]]:
+def _list_trusts(change: MeshChange) -> tuple[Mapping[str, Trust], Mapping[str, Trust]]:
     """What each cluster trusts, and who signs there, before and after; of clusters that stay as
     they are only where another one changes.
     """
@@ -147,7 +154,7 @@ def _trusts(change: MeshChange) -> tuple[Mapping[str, Trust], Mapping[str, Trust
         trust.is_unchanged(after.get(name)) for name, trust in before.items()
     ):
         return before, after
-    unchanged = _unchanged(change)
+    unchanged = _unchanged_trusts(change)
     return {**unchanged, **before}, {**unchanged, **after}
 
 
@@ -163,7 +170,7 @@ def _issuer_notes(change: MeshChange) -> tuple[str, ...]:
     return ()
 
 
-def _unchanged(change: MeshChange) -> dict[str, Trust]:
+def _unchanged_trusts(change: MeshChange) -> dict[str, Trust]:
     """What the clusters trust that nothing changes in, by their locks."""
     names = {n for n in change.new_tree if n and not n.startswith("_")} - {
         n for p in change.pairs for n in (p.before and p.before.name, p.after and p.after.name)
@@ -172,7 +179,7 @@ def _unchanged(change: MeshChange) -> dict[str, Trust]:
     return {name: trust for name, trust in trusts.items() if trust.intermediate is not None}
 
 
-def _constraints(change: MeshChange) -> Iterable[Before]:
+def _list_constraints(change: MeshChange) -> Iterable[Constraint]:
     """Who has to go before whom."""
     yield from find_crl_constraints(change.pairs)
     yield from _label_constraints(change)
@@ -183,7 +190,7 @@ def _constraints(change: MeshChange) -> Iterable[Before]:
         elif finding.kind == "rename":
             why = f"{name} first, so that it answers to its new name before its peers ask for it"
             peers = frozenset(list_secret_holders(change.new_tree, name))
-            yield Before(frozenset(finding.clusters), peers, why)
+            yield Constraint(frozenset(finding.clusters), peers, why)
         elif finding.kind == "network":
             declares = frozenset(
                 n
@@ -191,51 +198,51 @@ def _constraints(change: MeshChange) -> Iterable[Before]:
                 if any(g.kind == "meshNetworks" for g in c.gates)
             )
             why = f"{name} first: its peers are told by meshNetworks where its endpoints are"
-            yield Before(frozenset(finding.clusters), declares, why)
+            yield Constraint(frozenset(finding.clusters), declares, why)
         elif finding.kind == "gateway":
             yield from _gateway_constraints(change, finding)
         elif finding.kind in ("version", "revision"):
             yield from _primary_constraints(change)
 
 
-def _newcomer_constraints(change: MeshChange, finding: Finding) -> Iterable[Before]:
+def _newcomer_constraints(change: MeshChange, finding: Finding) -> Iterable[Constraint]:
     """A cluster that comes, before those that read it and those that its istiod serves."""
     name, subject = finding.clusters[0], frozenset(finding.clusters)
     why = f"{name} first, stage by stage: its peers read it as soon as they have its remote secret"
     # Clusters that come together wait for nobody: each takes a peer when its API server answers.
     renamed = change.list_new_names()
     known = frozenset(renamed.get(n, n) for n in change.old_tree)
-    yield Before(subject, frozenset(list_secret_holders(change.new_tree, name)) & known, why)
+    yield Constraint(subject, frozenset(list_secret_holders(change.new_tree, name)) & known, why)
     served = frozenset(
         n
         for n, c in change.clusters.items()
         if c.served_by is not None and c.served_by.value == name
     )
-    yield Before(subject, served, f"{name} before the clusters that its istiod serves")
+    yield Constraint(subject, served, f"{name} before the clusters that its istiod serves")
 
 
-def _gateway_constraints(change: MeshChange, finding: Finding) -> Iterable[Before]:
+def _gateway_constraints(change: MeshChange, finding: Finding) -> Iterable[Constraint]:
     """A gateway and those who know its address."""
     subject = frozenset(finding.clusters)
     if finding.group == "new":
         why = "the gateway first, then those who are told its address"
-        yield Before(subject, _declaring(change) - subject, why)
+        yield Constraint(subject, _clusters_with_addresses(change) - subject, why)
     elif finding.group == "deleted":
         why = "those who were told the gateway's address first, then the gateway"
-        yield Before(_declaring(change, before=True) - subject, subject, why)
+        yield Constraint(_clusters_with_addresses(change, before=True) - subject, subject, why)
 
 
-def _primary_constraints(change: MeshChange) -> Iterable[Before]:
+def _primary_constraints(change: MeshChange) -> Iterable[Constraint]:
     """A cluster before those that its istiod serves."""
     everyone = frozenset(change.clusters)
     for remote, cluster in change.clusters.items():
         if cluster.served_by is not None:
             primary = frozenset((cluster.served_by.value,))
             why = f"{cluster.served_by.value} before the clusters that its istiod serves"
-            yield Before(primary & everyone, frozenset((remote,)), why)
+            yield Constraint(primary & everyone, frozenset((remote,)), why)
 
 
-def _label_constraints(change: MeshChange) -> Iterable[Before]:
+def _label_constraints(change: MeshChange) -> Iterable[Constraint]:
     """Who has to go before whom where istiod begins to find a gateway by its label, or stops to,
     and others know its address instead.
     """
@@ -243,8 +250,8 @@ def _label_constraints(change: MeshChange) -> Iterable[Before]:
         if pair.before is None or pair.after is None:
             continue
         old, new, subject = (
-            _labelled(pair.before),
-            _labelled(pair.after),
+            _labelled_networks(pair.before),
+            _labelled_networks(pair.after),
             frozenset((pair.after.name,)),
         )
         for network in sorted(old - new):
@@ -252,16 +259,22 @@ def _label_constraints(change: MeshChange) -> Iterable[Before]:
                 "those who are told the gateway's address first, then the gateway, which is no"
                 " longer found by itself"
             )
-            yield Before(_declaring(change, network=network) - subject, subject, why)
+            yield Constraint(
+                _clusters_with_addresses(change, network=network) - subject, subject, why
+            )
         for network in sorted(new - old):
             why = (
                 "the gateway first, then those who were told its address, and find it by"
                 " themselves now"
             )
-            yield Before(subject, _declaring(change, before=True, network=network) - subject, why)
+            yield Constraint(
+                subject,
+                _clusters_with_addresses(change, before=True, network=network) - subject,
+                why,
+            )
 
 
-def _labelled(cluster: Cluster) -> frozenset[str]:
+def _labelled_networks(cluster: Cluster) -> frozenset[str]:
     """The networks whose gateways istiod finds in a cluster by their labels."""
     return frozenset(
         g.network
@@ -270,7 +283,7 @@ def _labelled(cluster: Cluster) -> frozenset[str]:
     )
 
 
-def _declaring(
+def _clusters_with_addresses(
     change: MeshChange, *, before: bool = False, network: str | None = None
 ) -> frozenset[str]:
     """The clusters to which addresses of gateways are stated, of any network or of one."""

@@ -23,21 +23,21 @@ class PlannedRender:
     target: Target
     directory: str
     """The working directory, as messages show it."""
-    rendered: frozenset[str]
+    rendered_folders: frozenset[str]
     """The directories that the render makes."""
-    existing: frozenset[str]
+    existing_clusters: frozenset[str]
     """The clusters that have a tree."""
-    unapplied: frozenset[str] = frozenset()
+    unapplied_clusters: frozenset[str] = frozenset()
     """The clusters that run nothing of their tree."""
     last_commit: MeshState | None = None
     """The tree as the last commit has it, where that is not what is on disk."""
-    unknown: tuple[Problem, ...] = ()
+    last_commit_problems: tuple[Problem, ...] = ()
     """Why the last commit cannot be read."""
-    resealed: Mapping[tuple[str, str], LoginChange] = field(default_factory=dict)
+    login_changes: Mapping[tuple[str, str], LoginChange] = field(default_factory=dict)
     """By directory and peer, what happens to remote secrets that another store holds from now on,
     or others can open.
     """
-    disk: RawTree | None = field(default=None, repr=False)
+    existing_files: RawTree | None = field(default=None, repr=False)
     """The files of the existing tree that say what leaves it; None where nothing asks for that."""
     has_login: Callable[[str, str], bool] = lambda holder, peer: False
     """Whether the remote secret of a peer in the tree of a holder is seen to have the login that
@@ -47,7 +47,7 @@ class PlannedRender:
     @property
     def running_clusters(self) -> frozenset[str]:
         """The clusters that have a tree and may run it."""
-        return self.existing - self.unapplied
+        return self.existing_clusters - self.unapplied_clusters
 
     @cached_property
     def running_changes(self) -> tuple[FolderChange, ...]:
@@ -55,7 +55,7 @@ class PlannedRender:
         return tuple(
             change
             for change in self.changes
-            if change.name not in self.unapplied
+            if change.name not in self.unapplied_clusters
             and (change.name != BUNDLE_FOLDER or self.running_clusters)
         )
 
@@ -69,6 +69,6 @@ class PlannedRender:
         """By cluster, those that it is meant to read."""
         return {name: frozenset(member.peers) for name, member in self.plan.members.items()}
 
-    def is_wanted(self, holder: str, peer: str) -> bool:
+    def is_peer(self, holder: str, peer: str) -> bool:
         """Whether a cluster is meant to read another one."""
         return peer in self.peers.get(holder, ())

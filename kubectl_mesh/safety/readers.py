@@ -10,11 +10,17 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair
 from kubectl_mesh.safety.planned_render import PlannedRender
-from kubectl_mesh.safety.refusal import IN_USE, Refusal, join_names, name_some, unapplied_options
+from kubectl_mesh.safety.refusal import (
+    IN_USE_CHECK,
+    Refusal,
+    join_names,
+    names_text,
+    unapplied_options,
+)
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count_text, mesh_command
 
-_MANY = 6
+_MOST_COMMANDS = 6
 """How many commands a fix has."""
 
 
@@ -23,7 +29,7 @@ class _LostReaders:
     """The readers that leave clusters while peers use them."""
 
     clusters: list[str]
-    things: dict[str, list[str]]
+    clusters_by_object: dict[str, list[str]]
     """The clusters by the account, role or token that leaves them."""
     users: dict[str, list[str]]
     """The peers that use them, by cluster."""
@@ -33,35 +39,43 @@ def find_lost_readers(mesh: MeshPair, render: PlannedRender | None) -> list[Refu
     """Accounts, their roles and tokens that leave a cluster while peers log in by them; without a
     render the fix names no command that fetches a token.
     """
-    found = _find_lost(mesh)
-    if not found.clusters:
+    lost_readers = _collect_lost_readers(mesh)
+    if not lost_readers.clusters:
         return []
-    lost = found.clusters
-    first = found.users[lost[0]][0]
-    holders = {n for users in found.users.values() for n in users}
-    listed = [f"{thing} ({name_some(names)})" for thing, names in found.things.items()]
+    lost = lost_readers.clusters
+    first = lost_readers.users[lost[0]][0]
+    holders = {n for users in lost_readers.users.values() for n in users}
+    listed = [
+        f"{thing} ({names_text(names)})" for thing, names in lost_readers.clusters_by_object.items()
+    ]
     what = (
-        f"{name_some(listed)} would leave the tree, and the remote secrets of"
+        f"{names_text(listed)} would leave the tree, and the remote secrets of"
         f" {count_text(len(holders), 'cluster')} log in by it (as in {join_path(mesh.out, first)})"
     )
     names = join_names(lost, holders)
     fix = _steps_text(mesh.out, names, lost, render)
-    place = mesh.place(lost[0], "3-mesh")
-    problem = Problem(place, what, fix, IN_USE, code="reader-in-use-would-be-removed")
+    place = mesh.file_place(lost[0], "3-mesh")
+    problem = Problem(place, what, fix, IN_USE_CHECK, code="reader-in-use-would-be-removed")
     return [Refusal(problem, names, tuple(lost))]
 
 
-def _find_lost(mesh: MeshPair) -> _LostReaders:
+def _collect_lost_readers(mesh: MeshPair) -> _LostReaders:
     found = _LostReaders([], {}, {})
-    for name in mesh.changed:
+    for name in mesh.changed_clusters:
         old, new = mesh.old[name], mesh.new[name]
-        if old.lock.namespace != new.lock.namespace or new.waits or _has_same_readers(old, new):
+        if (
+            old.lock.namespace != new.lock.namespace
+            or new.lacks_control_plane
+            or _has_same_readers(old, new)
+        ):
             continue
         gone = {key: peer for key, peer in old.readers.items() if key not in new.readers}
-        late = [n for n in mesh.users(name) if any(peer in ("", n) for peer in gone.values())]
+        late = [
+            n for n in mesh.list_readers(name) if any(peer in ("", n) for peer in gone.values())
+        ]
         if late:
             for kind, _, thing in sorted(key for key, peer in gone.items() if peer in ("", *late)):
-                found.things.setdefault(f"the {kind} {thing}", []).append(name)
+                found.clusters_by_object.setdefault(f"the {kind} {thing}", []).append(name)
             found.clusters.append(name)
             found.users[name] = late
     return found
@@ -122,9 +136,9 @@ def _fetch_steps(lost: Sequence[str], render: PlannedRender | None) -> Iterator[
     commands = list(_fetch_commands(lost, render)) if render is not None else []
     if render is not None and not commands:
         return
-    lines = [f"     {command}" for command in commands[:_MANY]]
-    if len(commands) > _MANY:
-        lines.append(f"     and {len(commands) - _MANY} more, in the same way")
+    lines = [f"     {command}" for command in commands[:_MOST_COMMANDS]]
+    if len(commands) > _MOST_COMMANDS:
+        lines.append(f"     and {len(commands) - _MOST_COMMANDS} more, in the same way")
     again = f"fetch the new tokens, and render again: {mesh_command('render --out next')}"
     yield "\n".join((again, *lines))
 

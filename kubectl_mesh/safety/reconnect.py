@@ -14,17 +14,17 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.versions import SINCE_FAST_SWAP, can_lose_endpoints, is_exact, minor_version
 from kubectl_mesh.model import BUNDLE_FOLDER, STAGES, Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import cluster_command
-from kubectl_mesh.safety.refusal import name_some
-from kubectl_mesh.safety.remote_secrets import changed_secrets
+from kubectl_mesh.safety.refusal import names_text
+from kubectl_mesh.safety.remote_secrets import list_secret_changes
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count_text
 
-MEASURED = (
+MEASURED_LOSS = (
     "measured on 1.30.3: every request into the cluster failed until istiod restarted; with the"
     " restart right after each apply 42 of 6,438 failed (4 s); on 1.31.0 none of 6,218 failed"
 )
 """What a changed remote secret costs in requests, each on a connection of its own."""
-_LOSES = (
+_LOSS_TEXT = (
     "istiod 1.30.0 to 1.30.3 loses all endpoints of a cluster whose remote secret changes, until it"
     " restarts (Istio's issue 61043)"
 )
@@ -32,15 +32,15 @@ _LOSES = (
 
 _CHECK = "secret-change"
 """The check that reports these problems."""
-RESTART = "remote-secret-change-needs-restart"
+RESTART_CODE = "remote-secret-change-needs-restart"
 """The code of a change of a remote secret after which istiod has to restart."""
 
 
 class LoginChange(Enum):
     """What happens to the login in a remote secret that changes; the value is what is reported."""
 
-    NONE = "keeps its login"
-    OTHER = "changes"
+    UNCHANGED = "keeps its login"
+    CHANGED = "changes"
     STORE = "changes its store, and perhaps its login, which cannot be compared,"
     RESEALED = "is sealed anew, perhaps with another login, which cannot be compared,"
 
@@ -56,14 +56,14 @@ class Reconnections(NamedTuple):
     """Those of which it cannot be known here."""
 
 
-def losing(clusters: Iterable[Cluster]) -> list[Cluster]:
+def find_losing_clusters(clusters: Iterable[Cluster]) -> list[Cluster]:
     """The clusters whose istiod loses the endpoints of a cluster when its remote secret changes; a
     line of releases counts as its worst.
     """
     return [c for c in clusters if any(can_lose_endpoints(r.version) for r in c.releases)]
 
 
-def unversioned(clusters: Iterable[Cluster]) -> list[Cluster]:
+def find_unversioned_clusters(clusters: Iterable[Cluster]) -> list[Cluster]:
     """The clusters of which no file states the version of Istio."""
     return [c for c in clusters if any(r.version is None for r in c.releases)]
 
@@ -72,7 +72,7 @@ def restart_problems(place: Place, what: str, holders: Iterable[Cluster]) -> lis
     """Why a change of a remote secret is refused without --with-restarts in the clusters that hold
     it.
     """
-    clusters = losing(holders)
+    clusters = find_losing_clusters(holders)
     if not clusters:
         return []
     lines = any(
@@ -81,17 +81,17 @@ def restart_problems(place: Place, what: str, holders: Iterable[Cluster]) -> lis
     patch = " (where it is, state the patch too)" if lines else ""
     fix = (
         f"upgrade Istio to 1.30.4 or later first{patch}; or use --with-restarts, which prints the"
-        f" restart of istiod right after each apply\n  {MEASURED}"
+        f" restart of istiod right after each apply\n  {MEASURED_LOSS}"
     )
-    fact = f"{what} in {_names(clusters)}: {_LOSES}"
-    return [Problem(place, fact, fix, _CHECK, code=RESTART)]
+    fact = f"{what} in {_cluster_names_text(clusters)}: {_LOSS_TEXT}"
+    return [Problem(place, fact, fix, _CHECK, code=RESTART_CODE)]
 
 
 def restart_lines(plan: Plan, holders: Iterable[Cluster], out: str) -> list[str]:
     """What to run where remote secrets change and istiod loses endpoints: one line for each
     cluster, and how to see that they are back.
     """
-    clusters = losing(holders)
+    clusters = find_losing_clusters(holders)
     if not clusters:
         return []
     delivery, store = delivery_of(plan.topology), store_of(plan.topology)
@@ -113,7 +113,10 @@ def restart_lines(plan: Plan, holders: Iterable[Cluster], out: str) -> list[str]
     )
     return [
         f"restart istiod {when}; until then it has none of the endpoints:",
-        *(f"  {_restart(plan, cluster, out if by_kubectl else None)}" for cluster in clusters),
+        *(
+            f"  {_restart_command(plan, cluster, out if by_kubectl else None)}"
+            for cluster in clusters
+        ),
         (
             "see that the endpoints are back, and that requests work on new connections (`istioctl"
             " remote-clusters` says synced throughout):"
@@ -122,7 +125,7 @@ def restart_lines(plan: Plan, holders: Iterable[Cluster], out: str) -> list[str]
     ]
 
 
-def _restart(plan: Plan, cluster: Cluster, out: str | None) -> str:
+def _restart_command(plan: Plan, cluster: Cluster, out: str | None) -> str:
     """Applies the remote secrets of a cluster from `out`, if that is done here, and restarts its
     istiod.
     """
@@ -144,7 +147,7 @@ def _restart(plan: Plan, cluster: Cluster, out: str | None) -> str:
 def find_reconnections(
     plan: Plan,
     changes: Sequence[FolderChange],
-    resealed: Mapping[tuple[str, str], LoginChange],
+    login_changes: Mapping[tuple[str, str], LoginChange],
     out: str,
 ) -> Reconnections:
     """What a render means for the istiods that hold the remote secrets it changes.
@@ -152,35 +155,40 @@ def find_reconnections(
     `resealed` has those that are held in another way from now on, by directory and peer.
     """
     clusters = {name: member.cluster for name, member in plan.members.items()}
-    found = Reconnections([], [], [])
-    groups = _changed_peers(plan, changes, resealed)
+    result = Reconnections([], [], [])
+    groups = _changed_peers(plan, changes, login_changes)
     for change, peers in sorted(groups.items(), key=lambda group: group[0].value):
-        does = change.value
-        place, what, holding = _concerned(clusters, peers, losing)
+        effect = change.value
+        place, what, holding = _locate_peers(clusters, peers, find_losing_clusters)
         lines = "\n  ".join(restart_lines(plan, holding, out))
-        if holding and change is LoginChange.OTHER:
-            fact = f"{what} {does} in {_names(holding)}: {_LOSES}"
-            found.refusals.extend(restart_problems(place, f"{what} {does}", holding))
-            found.restarts.append(Problem(place, fact, lines, _CHECK, code=RESTART))
+        if holding and change is LoginChange.CHANGED:
+            fact = f"{what} {effect} in {_cluster_names_text(holding)}: {_LOSS_TEXT}"
+            result.refusals.extend(restart_problems(place, f"{what} {effect}", holding))
+            result.restarts.append(Problem(place, fact, lines, _CHECK, code=RESTART_CODE))
         elif holding:
             fact = (
-                f"{what} {does} in {count_text(len(holding), 'cluster')} whose istiod (1.30.0 to"
+                f"{what} {effect} in {count_text(len(holding), 'cluster')} whose istiod (1.30.0 to"
                 " 1.30.3)"
                 " may lose endpoints until it restarts"
             )
             fix = f"if a login changed, {lines}"
-            found.warnings.append(
+            result.warnings.append(
                 Problem(place, fact, fix, _CHECK, code="remote-secret-change-may-need-restart")
             )
-        place, what, holding = _concerned(clusters, peers, unversioned)
+        place, what, holding = _locate_peers(clusters, peers, find_unversioned_clusters)
         if holding:
-            fact, fix = f"{what} {does} in {_unknown(holding)}", _ask(holding[0])
-            found.warnings.append(Problem(place, fact, fix, _CHECK, code="istio-version-unknown"))
-    return found
+            fact, fix = (
+                f"{what} {effect} in {_unknown_version_text(holding)}",
+                _version_fix(holding[0]),
+            )
+            result.warnings.append(Problem(place, fact, fix, _CHECK, code="istio-version-unknown"))
+    return result
 
 
 def _changed_peers(
-    plan: Plan, changes: Sequence[FolderChange], resealed: Mapping[tuple[str, str], LoginChange]
+    plan: Plan,
+    changes: Sequence[FolderChange],
+    login_changes: Mapping[tuple[str, str], LoginChange],
 ) -> dict[LoginChange, dict[str, dict[str, None]]]:
     """By what happens to them: the peers whose remote secrets change, and who holds them."""
     groups: dict[LoginChange, dict[str, dict[str, None]]] = {}
@@ -190,34 +198,38 @@ def _changed_peers(
             and change.has_differences
             and any(f.action == "update" and is_push_path(f.path) for f in change.changes)
         ):
-            groups.setdefault(LoginChange.OTHER, {})[change.name] = dict.fromkeys(
+            groups.setdefault(LoginChange.CHANGED, {})[change.name] = dict.fromkeys(
                 holders_of(plan, change.name)
             )
-    for name, peer, action in changed_secrets(plan, changes):
-        does = resealed.get((name, peer), LoginChange.OTHER)
-        if action == "update" and does is not LoginChange.NONE and peer in plan.members:
+    for name, peer, action in list_secret_changes(plan, changes):
+        does = login_changes.get((name, peer), LoginChange.CHANGED)
+        if action == "update" and does is not LoginChange.UNCHANGED and peer in plan.members:
             holders = holders_of(plan, peer) if name == BUNDLE_FOLDER else (name,)
             groups.setdefault(does, {}).setdefault(peer, {}).update(dict.fromkeys(holders))
     return groups
 
 
-def _concerned(
+def _locate_peers(
     clusters: Mapping[str, Cluster],
     peers: Mapping[str, Iterable[str]],
-    such: Callable[[Iterable[Cluster]], list[Cluster]],
+    select: Callable[[Iterable[Cluster]], list[Cluster]],
 ) -> tuple[Place, str, list[Cluster]]:
     """Where remote secrets are of whom, in words, and the clusters among their holders that are
     `such`.
     """
-    names = sorted(peer for peer, holders in peers.items() if such(clusters[h] for h in holders))
+    names = sorted(peer for peer, holders in peers.items() if select(clusters[h] for h in holders))
     if not names:
         return Place(""), "", []
     more = f" and that of {count_text(len(names) - 1, 'more cluster')}" if len(names) > 1 else ""
     holders = dict.fromkeys(h for peer in names for h in peers[peer])
-    return clusters[names[0]].place, f"its remote secret{more}", such(clusters[h] for h in holders)
+    return (
+        clusters[names[0]].place,
+        f"its remote secret{more}",
+        select(clusters[h] for h in holders),
+    )
 
 
-def effects(clusters: Sequence[Cluster]) -> list[str]:
+def describe_reconnections(clusters: Sequence[Cluster]) -> list[str]:
     """What istiod of each cluster does when a remote secret changes, by its version; text for
     people.
     """
@@ -228,7 +240,7 @@ def effects(clusters: Sequence[Cluster]) -> list[str]:
             r.version is not None and minor_version(r.version) < SINCE_FAST_SWAP for r in c.releases
         )
     ]
-    risky, unknown = losing(clusters), unversioned(clusters)
+    risky, unknown = find_losing_clusters(clusters), find_unversioned_clusters(clusters)
     others = {*gap, *(c.name for c in (*risky, *unknown))}
     smooth = [c.name for c in clusters if c.name not in others]
     lines = []
@@ -238,9 +250,9 @@ def effects(clusters: Sequence[Cluster]) -> list[str]:
             " then it has none of its endpoints (seconds)"
         )
     if risky:
-        lines.append(f"{', '.join(c.name for c in risky)}: {_LOSES}; {MEASURED}")
+        lines.append(f"{', '.join(c.name for c in risky)}: {_LOSS_TEXT}; {MEASURED_LOSS}")
     if unknown:
-        lines.append(f"{_unknown(unknown)}; {_ask(unknown[0])}")
+        lines.append(f"{_unknown_version_text(unknown)}; {_version_fix(unknown[0])}")
     if smooth:
         lines.append(
             f"{', '.join(smooth)}: istiod connects anew before it drops the old connection; nothing"
@@ -249,14 +261,15 @@ def effects(clusters: Sequence[Cluster]) -> list[str]:
     return lines
 
 
-def _unknown(clusters: Sequence[Cluster]) -> str:
+def _unknown_version_text(clusters: Sequence[Cluster]) -> str:
     return (
-        f"{_names(clusters)}, and no file states the version of Istio there, so it cannot be known"
+        f"{_cluster_names_text(clusters)}, and no file states the version of Istio there, so it"
+        " cannot be known"
         " offline whether istiod loses its endpoints"
     )
 
 
-def _ask(cluster: Cluster) -> str:
+def _version_fix(cluster: Cluster) -> str:
     version = cluster_command(
         cluster,
         "-n",
@@ -274,5 +287,5 @@ def _ask(cluster: Cluster) -> str:
     )
 
 
-def _names(clusters: Sequence[Cluster]) -> str:
-    return name_some([cluster.name for cluster in clusters])
+def _cluster_names_text(clusters: Sequence[Cluster]) -> str:
+    return names_text([cluster.name for cluster in clusters])

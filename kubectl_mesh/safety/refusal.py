@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.text import marked_text, mesh_command
 
-IN_USE, IDENTITY, TOKEN_ORDER = "tree-in-use", "identity-change", "token-order"
+IN_USE_CHECK, IDENTITY_CHECK, TOKEN_ORDER_CHECK = "tree-in-use", "identity-change", "token-order"
 """The checks that report these refusals."""
-WAY_OUT = "\n  if no cluster runs this tree yet: "
+WAY_OUT_PREFIX = "\n  if no cluster runs this tree yet: "
 """What comes before the way out, at the end of a fix."""
-BY_HAND = (
+STEPS_WITHOUT_TRAFFIC = (
     "  1. state `disableRegistryJoin: true` for {who}, render, and apply it in every cluster; until"
     " step 3 the clusters do not reach each other\n  2. {change}, render, and apply it; then"
     " restart the workloads there\n  3. remove `disableRegistryJoin`, render, and apply it in every"
     " cluster"
 )
 """The steps of a change that clusters survive only where none sends traffic to another."""
-_FEW = 3
+_MOST_NAMES = 3
 """How many names a sentence has."""
 
 
@@ -53,21 +53,23 @@ def way_out_text(names: Sequence[str]) -> str:
     """The end of a fix: the render for which the trees of these clusters do not count; nothing
     where there are none.
     """
-    return f"{WAY_OUT}{mesh_command(f'render{unapplied_options(names)}')}" if names else ""
+    return f"{WAY_OUT_PREFIX}{mesh_command(f'render{unapplied_options(names)}')}" if names else ""
 
 
 def unapplied_options(names: Sequence[str]) -> str:
     """The options by which the trees of these clusters do not count."""
     return (
         "".join(f" --unapplied {name}" for name in names)
-        if len(names) <= _FEW
+        if len(names) <= _MOST_NAMES
         else f" --unapplied NAME (for each of the {len(names)} clusters)"
     )
 
 
-def name_some(names: Sequence[str]) -> str:
+def names_text(names: Sequence[str]) -> str:
     """Names as a sentence has them: the first three, and how many more there are."""
-    return ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
+    return ", ".join(names[:_MOST_NAMES]) + (
+        f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    )
 
 
 def join_names(names: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

@@ -6,11 +6,13 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, FolderChange, Plan
 from kubectl_mesh.text import count_text, marked_text
 
-_WITHDRAWN = "tree-withdrawn"
+_WITHDRAWAL_CHECK = "tree-withdrawn"
 """The check that reports what would be withdrawn."""
 
 
-def changed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
+def list_secret_changes(
+    plan: Plan, changes: Sequence[FolderChange]
+) -> Iterator[tuple[str, str, str]]:
     """Every remote secret of a directory that changes: the directory, the cluster that it reads,
     and what happens to it.
 
@@ -54,32 +56,32 @@ def changed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> Iterator[tup
                 yield change.name, name, "identical" if moved else file.action
 
 
-def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[str, str]]:
+def list_removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> list[tuple[str, str]]:
     """The remote secrets that left the tree of a cluster that stays: its name, and the peer's."""
-    gone = []
-    for name, peer, action in changed_secrets(plan, changes):
+    removed = []
+    for name, peer, action in list_secret_changes(plan, changes):
         if action == "remove" and name == BUNDLE_FOLDER:
-            gone += [
+            removed += [
                 (holder, peer)
                 for holder, m in plan.members.items()
                 if m.cluster.is_joined and m.primary is None and holder != peer
             ]
         elif action == "remove":
-            gone.append((name, peer))
-    return gone
+            removed.append((name, peer))
+    return removed
 
 
-def find_withdrawals(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
+def withdrawal_problems(plan: Plan, changes: Sequence[FolderChange], out: str) -> list[Problem]:
     """Remote secrets and stages that would leave merely because a token, a server or an address
     cannot be read here: in a running mesh that is an outage.
     """
-    return [*_withdrawn_secrets(plan, changes, out), *_withdrawn_stages(plan, changes, out)]
+    return [*_secret_problems(plan, changes, out), *_stage_problems(plan, changes, out)]
 
 
-def _withdrawn_secrets(plan: Plan, changes: Sequence[FolderChange], out: str) -> Iterator[Problem]:
+def _secret_problems(plan: Plan, changes: Sequence[FolderChange], out: str) -> Iterator[Problem]:
     waiting = {(p.subject, p.peer): p for p in plan.pending if p.kind in ("token", "server")}
     held: dict[tuple[str, str], list[str]] = {}
-    for name, peer, action in changed_secrets(plan, changes):
+    for name, peer, action in list_secret_changes(plan, changes):
         if action == "remove" and (name == BUNDLE_FOLDER or peer in plan.members[name].peers):
             key = next((key for key in ((peer, ""), (peer, name)) if key in waiting), None)
             if key is not None:
@@ -96,10 +98,10 @@ def _withdrawn_secrets(plan: Plan, changes: Sequence[FolderChange], out: str) ->
             " discovery, state disableRegistryJoin or peers"
         )
         place = plan.members[key[0]].cluster.place
-        yield Problem(place, what, fix, _WITHDRAWN, code="remote-secret-would-be-withdrawn")
+        yield Problem(place, what, fix, _WITHDRAWAL_CHECK, code="remote-secret-would-be-withdrawn")
 
 
-def _withdrawn_stages(plan: Plan, changes: Sequence[FolderChange], out: str) -> Iterator[Problem]:
+def _stage_problems(plan: Plan, changes: Sequence[FolderChange], out: str) -> Iterator[Problem]:
     for change in changes:
         member = plan.members.get(change.name)
         if (
@@ -130,4 +132,4 @@ def _withdrawn_stages(plan: Plan, changes: Sequence[FolderChange], out: str) -> 
         what = f"is rendered in {out}/{change.name}, but would be withdrawn, for {why}"
         fix = f"{fix}, or remove the cluster"
         place = member.cluster.place
-        yield Problem(place, what, fix, _WITHDRAWN, code="control-plane-would-be-withdrawn")
+        yield Problem(place, what, fix, _WITHDRAWAL_CHECK, code="control-plane-would-be-withdrawn")

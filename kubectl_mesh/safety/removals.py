@@ -13,17 +13,17 @@ from kubectl_mesh.observed.lazy import open_tree
 from kubectl_mesh.observed.removal import build_installation, find_delivery_tool
 from kubectl_mesh.observed.values import Files, MeshState, RawTree
 from kubectl_mesh.safety.planned_render import PlannedRender
-from kubectl_mesh.safety.remote_secrets import removed_secrets
+from kubectl_mesh.safety.remote_secrets import list_removed_secrets
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets import teardown
 from kubectl_mesh.targets.istiooperator import EAST_WEST, IstioOperator
 from kubectl_mesh.targets.teardown import Holder, Leaving
 from kubectl_mesh.yaml_io.manifest import read_manifest
 
-_HEAD = re.compile(rb"^(?:apiVersion|kind|  name|  namespace): .*", re.MULTILINE)
+_IDENTIFYING_LINES = re.compile(rb"^(?:apiVersion|kind|  name|  namespace): .*", re.MULTILINE)
 
 
-class Thing(NamedTuple):
+class ObjectReference(NamedTuple):
     """An object of Kubernetes as its deletion needs it."""
 
     kind: str
@@ -38,42 +38,44 @@ class Thing(NamedTuple):
         return self.kind, self.group, self.namespace, self.name
 
 
-class _Gone(NamedTuple):
+class _RemovedObject(NamedTuple):
     """An object that leaves the tree of a cluster that stays, and its file."""
 
     cluster: str
     path: str
-    thing: Thing
+    reference: ObjectReference
 
 
-def delete_commands(context: str, thing: Thing, tool: Tool) -> list[str]:
+def delete_commands(context: str, reference: ObjectReference, tool: Tool) -> list[str]:
     """The commands that delete an object, as far as the tool that applied it does not."""
     if not TOOLS[tool.name].RECONCILES:
-        return teardown.delete_object(context, *thing)
+        return teardown.delete_object(context, *reference)
     # Argo CD deletes the Application, and without a finalizer nothing that its chart installed.
-    is_application = TOOLS[tool.name].NEEDS_FINALIZER and thing.kind == "Application"
-    return [teardown.set_finalizer(tool, [thing.name])] if is_application else []
+    is_application = TOOLS[tool.name].NEEDS_FINALIZER and reference.kind == "Application"
+    return [teardown.set_finalizer(tool, [reference.name])] if is_application else []
 
 
-def control_plane_commands(context: str, thing: Thing, revision: str, tool: Tool) -> list[str]:
+def delete_control_plane_commands(
+    context: str, reference: ObjectReference, revision: str, tool: Tool
+) -> list[str]:
     """The commands that delete a part of a control plane; istioctl, not kubectl, applied what an
     IstioOperator says.
     """
-    if thing.kind != IstioOperator.KIND:
-        return delete_commands(context, thing, tool)
-    return [] if thing.name == EAST_WEST else teardown.delete_release(context, revision)
+    if reference.kind != IstioOperator.KIND:
+        return delete_commands(context, reference, tool)
+    return [] if reference.name == EAST_WEST else teardown.delete_release(context, revision)
 
 
-def forget_commands(holder: Holder, tool: Tool) -> list[str]:
+def delete_remote_secret_commands(holder: Holder, tool: Tool) -> list[str]:
     """The commands by which a cluster that stays forgets a peer, as far as its tool does not."""
     return [] if TOOLS[tool.name].RECONCILES else [teardown.forget_peer(holder, tool)]
 
 
-def needed_paths(render: PlannedRender) -> dict[str, list[str]]:
+def list_needed_paths(render: PlannedRender) -> dict[str, list[str]]:
     """By directory, the files of the existing tree that `list_removals` reads."""
     if not any(change.has_differences for change in render.changes):
         return {}
-    found: dict[str, list[str]] = {}
+    paths_by_folder: dict[str, list[str]] = {}
     for change in render.changes:
         if change.action == "create":
             continue
@@ -85,56 +87,62 @@ def needed_paths(render: PlannedRender) -> dict[str, list[str]]:
             paths += [
                 f.path
                 for f in change.changes
-                if f.action in ("remove", "update") and _is_listed(f.path, STAGES[1:])
+                if f.action in ("remove", "update") and _is_stage_object(f.path, STAGES[1:])
             ]
         elif change.action == "remove":
             paths += [f.path for f in change.changes]
-        found[change.name] = paths
-    return found
+        paths_by_folder[change.name] = paths
+    return paths_by_folder
 
 
-def list_removals(new: MeshState, render: PlannedRender, disk: RawTree) -> Leaving:
+def list_removals(new: MeshState, render: PlannedRender, existing_files: RawTree) -> Leaving:
     """What leaves the tree that is on disk; `disk` has the files that are needed of it."""
-    if not disk:
+    if not existing_files:
         return Leaving()
     plan = render.plan
-    tool = find_delivery_tool(disk, plan.topology.mesh_id)
-    taken_off = _cluster_commands(render, disk, tool)
-    gone = list(_list_gone(new, render, disk))
+    tool = find_delivery_tool(existing_files, plan.topology.mesh_id)
+    uninstall = _uninstall_commands(render, existing_files, tool)
+    removed = list(_list_removed_objects(new, render, existing_files))
     if not TOOLS[tool.name].RECONCILES:
-        return Leaving(tuple(dict.fromkeys((*_commands(render, gone, tool), *taken_off))))
+        return Leaving(
+            tuple(dict.fromkeys((*_removal_commands(render, removed, tool), *uninstall)))
+        )
     deletes = any(
         (
-            removed_secrets(plan, render.changes),
+            list_removed_secrets(plan, render.changes),
             token_rotation.removed_secrets(plan, render.changes),
-            gone,
+            removed,
         )
     )
-    applications = [g.thing.name for g in _in_stage(gone, 1) if g.thing.kind == "Application"]
+    applications = [
+        g.reference.name for g in _in_stage(removed, 1) if g.reference.kind == "Application"
+    ]
     before = (
         (teardown.set_finalizer(tool, applications),)
         if applications and TOOLS[tool.name].NEEDS_FINALIZER
         else ()
     )
-    return Leaving(taken_off, before, TOOLS[tool.name].TITLE, deletes=deletes)
+    return Leaving(uninstall, before, TOOLS[tool.name].TITLE, deletes=deletes)
 
 
-def _in_stage(gone: Sequence[_Gone], number: int) -> list[_Gone]:
+def _in_stage(gone: Sequence[_RemovedObject], number: int) -> list[_RemovedObject]:
     return [g for g in gone if g.path.partition("/")[0] == STAGES[number]]
 
 
-def _commands(render: PlannedRender, gone: Sequence[_Gone], tool: Tool) -> Iterator[str]:
+def _removal_commands(
+    render: PlannedRender, removed: Sequence[_RemovedObject], tool: Tool
+) -> Iterator[str]:
     """The commands that delete what leaves the trees of clusters that stay, where no tool does."""
     members = render.plan.members
-    for name, peer in removed_secrets(render.plan, render.changes):
-        yield from forget_commands(_holder(render, name, peer), tool)
+    for name, peer in list_removed_secrets(render.plan, render.changes):
+        yield from delete_remote_secret_commands(_holder(render, name, peer), tool)
     yield from token_rotation.delete_secret_commands(render.plan, render.changes)
-    for name, _, thing in _in_stage(gone, 2):
+    for name, _, thing in _in_stage(removed, 2):
         yield from delete_commands(members[name].cluster.context, thing, tool)
-    for name, _, thing in _in_stage(gone, 1):
+    for name, _, thing in _in_stage(removed, 1):
         revision = "" if thing.name == "default" else thing.name
         context = members[name].cluster.context
-        yield from control_plane_commands(context, thing, revision, tool)
+        yield from delete_control_plane_commands(context, thing, revision, tool)
 
 
 def _holder(render: PlannedRender, name: str, peer: str) -> Holder:
@@ -147,7 +155,9 @@ def _holder(render: PlannedRender, name: str, peer: str) -> Holder:
     return Holder(cluster.name, cluster.context, cluster.namespace, secret, controller)
 
 
-def _cluster_commands(render: PlannedRender, disk: RawTree, tool: Tool) -> tuple[str, ...]:
+def _uninstall_commands(
+    render: PlannedRender, existing_files: RawTree, tool: Tool
+) -> tuple[str, ...]:
     """The commands that take Istio off the clusters whose directories leave; their peers are not
     among them.
     """
@@ -164,17 +174,19 @@ def _cluster_commands(render: PlannedRender, disk: RawTree, tool: Tool) -> tuple
     # A cluster that only has another name now runs on: nothing is taken off it.
     stay = {
         peer
-        for lock in open_tree(disk).locks.values()
+        for lock in open_tree(existing_files).locks.values()
         for peer, source in lock.remote.items()
         if source.server in servers
     }
-    leaving = read_state({name: disk[name] for name in names}).clusters
+    leaving = read_state({name: existing_files[name] for name in names}).clusters
     installed = [build_installation(leaving[n]) for n in names if n in leaving and n not in stay]
     installed = [cluster for cluster in installed if cluster.context not in contexts]
     return tuple(step.text for step in teardown.list_commands(installed, (), tool, whole=False))
 
 
-def _list_gone(new: MeshState, render: PlannedRender, disk: RawTree) -> Iterator[_Gone]:
+def _list_removed_objects(
+    new: MeshState, render: PlannedRender, existing_files: RawTree
+) -> Iterator[_RemovedObject]:
     """The objects that leave the control planes and the mesh of clusters that stay, but remote
     secrets and tokens.
 
@@ -185,36 +197,38 @@ def _list_gone(new: MeshState, render: PlannedRender, disk: RawTree) -> Iterator
     for change in render.changes:
         gone: list[tuple[str, bytes]] = []
         for file in change.changes if change.name in render.plan.members else ():
-            if file.action in ("remove", "update") and _is_listed(file.path, STAGES[1:]):
+            if file.action in ("remove", "update") and _is_stage_object(file.path, STAGES[1:]):
                 # Where a person put there what no manifest can be, the render replaces it.
-                body = disk[change.name].get(file.path) or b""
+                body = existing_files[change.name].get(file.path) or b""
                 after = b"" if file.action == "remove" else new.tree[change.name][file.path]
-                if file.action == "remove" or _head(body) != _head(after or b""):
+                if file.action == "remove" or _identifying_lines(body) != _identifying_lines(
+                    after or b""
+                ):
                     gone.append((file.path, body))
-        stay = set(_identities(new.tree[change.name])) if gone else set()
+        stay = set(_list_identities(new.tree[change.name])) if gone else set()
         for path, body in gone:
-            for thing in _things(body):
+            for thing in _parse_references(body):
                 if thing.identity not in stay and (
                     path.startswith(STAGES[2]) or thing.kind in kinds
                 ):
-                    yield _Gone(change.name, path, thing)
+                    yield _RemovedObject(change.name, path, thing)
 
 
-def _head(body: bytes) -> list[bytes]:
+def _identifying_lines(body: bytes) -> list[bytes]:
     """The lines of a manifest that say which object it is; a quick look, because most files change
     in other lines.
     """
-    return _HEAD.findall(body)
+    return _IDENTIFYING_LINES.findall(body)
 
 
-def _identities(files: Files) -> Iterator[tuple[str, ...]]:
+def _list_identities(files: Files) -> Iterator[tuple[str, ...]]:
     """The objects of a rendered directory."""
     for path in files:
-        if _is_listed(path, STAGES[1:]):
-            yield from (thing.identity for thing in _things(files[path] or b""))
+        if _is_stage_object(path, STAGES[1:]):
+            yield from (thing.identity for thing in _parse_references(files[path] or b""))
 
 
-def _is_listed(path: str, stages: Sequence[str]) -> bool:
+def _is_stage_object(path: str, stages: Sequence[str]) -> bool:
     """Whether a file of the tree holds an object of these stages, but a remote secret."""
     stage = path.partition("/")[0]
     return (
@@ -225,13 +239,13 @@ def _is_listed(path: str, stages: Sequence[str]) -> bool:
     )
 
 
-def _things(body: bytes) -> Iterator[Thing]:
+def _parse_references(body: bytes) -> Iterator[ObjectReference]:
     """The object of a manifest; nothing where it is not one, because it may have been edited."""
     try:
         value = read_manifest(body)
         group, _, version = str(value["apiVersion"]).rpartition("/")
         metadata = value["metadata"]
-        yield Thing(
+        yield ObjectReference(
             str(value["kind"]),
             group,
             version,

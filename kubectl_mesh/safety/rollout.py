@@ -17,7 +17,7 @@ from kubectl_mesh.targets.istiooperator import EAST_WEST, IstioOperator
 from kubectl_mesh.text import mesh_command
 
 
-def minor(cluster: Cluster, kind: str) -> int:
+def oldest_minor(cluster: Cluster, kind: str) -> int:
     """The oldest minor of Istio that runs in a cluster."""
     return (
         versions.OLDEST_MINOR
@@ -26,21 +26,21 @@ def minor(cluster: Cluster, kind: str) -> int:
     )
 
 
-def restart_istiod(cluster: Cluster, kind: str) -> str:
+def restart_istiod_command(cluster: Cluster, kind: str) -> str:
     """The command that restarts what signs in a cluster."""
     what = (
         ("deployment", "istio-citadel")
-        if minor(cluster, kind) < versions.SINCE_ISTIOD
+        if oldest_minor(cluster, kind) < versions.SINCE_ISTIOD
         else ("deployment", "-l", "app=istiod")
     )
     return cluster_command(cluster, "-n", cluster.namespace, "rollout", "restart", *what)
 
 
-def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
+def renewal_lines(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
     """What clusters do with new intermediates under the root that they trust already."""
     groups: dict[str, list[Cluster]] = {}
     for cluster in clusters:
-        number = minor(cluster, kind)
+        number = oldest_minor(cluster, kind)
         does = (
             "reload"
             if number >= versions.SINCE_RELOAD
@@ -60,7 +60,7 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
                 else f"istiod reads it when it starts (by itself from 1.{versions.SINCE_RELOAD} on)"
             )
             yield f"{names}: {what}; once it is applied, run"
-            yield from (f"  {restart_istiod(cluster, kind)}" for cluster in members)
+            yield from (f"  {restart_istiod_command(cluster, kind)}" for cluster in members)
     if groups:
         yield (
             "Workloads keep the certificates that they have until these are due; old and new ones"
@@ -68,42 +68,42 @@ def renewed(clusters: Sequence[Cluster], kind: str) -> Iterator[str]:
         )
 
 
-BY_HAND = (
+MANUAL_STORE_STEP = (
     f"and put it into the store: `{mesh_command('certs export --to FOLDER')}` writes what belongs"
     " there"
 )
 """What is to be done where a store of the user's holds the CA material."""
 
 
-_APPLIED = ("token", "next-token", "address", "gateway")
+_PENDING_UNTIL_APPLIED = ("token", "next-token", "address", "gateway")
 """What is pending until a cluster has what is rendered."""
 
 
-def apply(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
+def next_step_text(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
     """What comes after a render that changed something; `kind` is that of base.yaml."""
     kinds = {p.kind for p in plan.pending}
-    if kinds and not kinds & {*_APPLIED}:
+    if kinds and not kinds & {*_PENDING_UNTIL_APPLIED}:
         return f"next: get what is pending by the commands above, then {mesh_command('render')}"
     after = (
-        _advance(sorted({p.subject for p in plan.pending}))
+        _advance_command(sorted({p.subject for p in plan.pending}))
         if kinds == {"next-token"}
         else mesh_command("render")
     )
-    return _review(plan, changes, out, kind) + (
+    return _apply_text(plan, changes, out, kind) + (
         f"\nthen: get what is pending by the commands above, and {after}" if kinds else ""
     )
 
 
-def _advance(names: Sequence[str]) -> str:
+def _advance_command(names: Sequence[str]) -> str:
     return mesh_command(f"tokens rotate {names[0]} advance") + (
         f"; and the same for {len(names) - 1} more" if len(names) > 1 else ""
     )
 
 
-def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
+def _apply_text(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) -> str:
     delivery = delivery_of(plan.topology)
     if delivery.RECONCILES:
-        return _review_and_push(delivery, plan, changes, out)
+        return _push_text(delivery, plan, changes, out)
     there = [
         c
         for c in changes
@@ -121,7 +121,7 @@ def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) ->
     first = cluster_command(
         member.cluster, "apply", "-k", f"{out}/{change.name}" + (f"/{STAGES[0]}" if created else "")
     )
-    steps = _istioctl(member.cluster, change, f"{out}/{change.name}", kind)
+    steps = _istioctl_commands(member.cluster, change, f"{out}/{change.name}", kind)
     if not steps:
         stages = (
             f", then {' and '.join(member.stages[1:])} (docs/kubectl.md)"
@@ -145,9 +145,7 @@ def _review(plan: Plan, changes: Sequence[FolderChange], out: str, kind: str) ->
     )
 
 
-def _review_and_push(
-    delivery: Delivery, plan: Plan, changes: Sequence[FolderChange], out: str
-) -> str:
+def _push_text(delivery: Delivery, plan: Plan, changes: Sequence[FolderChange], out: str) -> str:
     created = {
         f.path
         for c in changes
@@ -163,7 +161,7 @@ def _review_and_push(
     )
 
 
-def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) -> list[str]:
+def _istioctl_commands(cluster: Cluster, change: FolderChange, folder: str, kind: str) -> list[str]:
     """The commands that apply what changes of a control plane which nothing in a cluster reads; the
     control plane before its gateway.
     """
@@ -171,7 +169,7 @@ def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) ->
         return []
     verb = (
         ("manifest", "apply")
-        if minor(cluster, kind) <= versions.SINCE_ISTIOD
+        if oldest_minor(cluster, kind) <= versions.SINCE_ISTIOD
         else ("install", "-y")
     )
     files = [
@@ -191,7 +189,7 @@ def _istioctl(cluster: Cluster, change: FolderChange, folder: str, kind: str) ->
 # The rotation of a root; what its steps mean is in `rotation_steps`
 
 
-def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
+def one_root_problems(clusters: Sequence[Cluster]) -> list[Problem]:
     """The clusters whose istiod gives the proxies one root of a bundle only (Istio's issue 55793),
     or may.
     """
@@ -211,22 +209,26 @@ def one_root(clusters: Sequence[Cluster]) -> list[Problem]:
     ]
 
 
-def by_restart(clusters: Sequence[Cluster], kind: str, *, ambient: bool) -> list[Cluster]:
+def find_clusters_to_restart(
+    clusters: Sequence[Cluster], kind: str, *, ambient: bool
+) -> list[Cluster]:
     """The clusters that take another bundle of roots only when something restarts."""
-    return [c for c in clusters if ambient or minor(c, kind) < versions.SINCE_ROOTS]
+    return [c for c in clusters if ambient or oldest_minor(c, kind) < versions.SINCE_ROOTS]
 
 
-def hours(seconds: float) -> str:
+def hours_text(seconds: float) -> str:
     """A time to wait, in whole hours: never less."""
     return f"{-int(-seconds // 3600)}h"
 
 
-def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool) -> Iterator[str]:
+def restart_commands(
+    step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
+) -> Iterator[str]:
     """What has to be restarted in each cluster once a step is applied there, in this order."""
-    for cluster in by_restart(clusters, kind, ambient=ambient):
-        number = minor(cluster, kind)
+    for cluster in find_clusters_to_restart(clusters, kind, ambient=ambient):
+        number = oldest_minor(cluster, kind)
         if number < versions.SINCE_ROOTS:
-            yield restart_istiod(cluster, kind)
+            yield restart_istiod_command(cluster, kind)
             signs = "citadel" if number < versions.SINCE_ISTIOD else "istiod"
             yield cluster_command(
                 cluster,
@@ -252,14 +254,14 @@ def restarts(step: str, clusters: Sequence[Cluster], kind: str, *, ambient: bool
             )
 
 
-_PROXIES = (
+_PROXY_FILTER = (
     "jq -r '.items[] | select(any(.spec | .containers[], .initContainers[]?;"
     r""" .name=="istio-proxy")).metadata | "\(.name).\(.namespace)"'"""
 )
 """Every pod with a proxy in it, by its container: gateways do not have the label
 `security.istio.io/tlsMode`, which injection gives to workloads.
 """
-_FINGERPRINTS = (
+_FINGERPRINT_FUNCTION = (
     'fingerprints() { awk \'/BEGIN CERTIFICATE/ { pem = "" } { pem = pem $0 "\\n" }',
     (
         '    /END CERTIFICATE/ { openssl = "openssl x509 -noout -fingerprint -sha256"; printf "%s",'
@@ -276,13 +278,13 @@ newline (Istio's security/pkg/server/ca/server.go and security/pkg/nodeagent/cac
 """
 
 
-def seen(
+def rollout_check_lines(
     step: str,
     clusters: Sequence[Cluster],
     kind: str,
     certs: str,
     *,
-    gone: Sequence[str],
+    removed_roots: Sequence[str],
     ambient: bool,
 ) -> Iterator[str]:
     """Shell functions, and a call per cluster, that name every workload which does not have a step
@@ -299,17 +301,19 @@ def seen(
         return
     certs, signs = shlex.quote(certs), step.startswith("sign")
     file = f"{certs}/intermediate-$2/ca-cert.pem" if signs else f"{certs}/root-cert.pem"
-    yield from _FINGERPRINTS
+    yield from _FINGERPRINT_FUNCTION
     # Without a certificate to look for, silence would look like the answer.
     yield (
         f"seen() {{ want=$(fingerprints < {file});"
         f""" [ -n "$want" ] || {{ echo "$1: no certificate in" {file}; return 1; }}"""
     )
-    is_citadel = any(minor(c, kind) < versions.SINCE_ISTIOD for c in clusters)
-    yield from _each_secret(signs=signs) if is_citadel else _each_proxy(signs=signs)
+    is_citadel = any(oldest_minor(c, kind) < versions.SINCE_ISTIOD for c in clusters)
+    yield from _secret_loop_lines(signs=signs) if is_citadel else _proxy_loop_lines(signs=signs)
     lacks = """[ -n "$(echo "$want" | grep -vxF "$have")" ]"""
-    if gone:
-        lacks += f""" || echo "$have" | grep -qxF {" ".join(f"-e {mark}" for mark in gone)}"""
+    if removed_roots:
+        lacks += (
+            f""" || echo "$have" | grep -qxF {" ".join(f"-e {mark}" for mark in removed_roots)}"""
+        )
     yield f"""    if {lacks}; then echo "$1 $w: not yet"; fi; done; }}"""
     for cluster in clusters:
         yield (
@@ -318,7 +322,7 @@ def seen(
         )
 
 
-def _each_secret(*, signs: bool) -> Iterator[str]:
+def _secret_loop_lines(*, signs: bool) -> Iterator[str]:
     """The head of a loop over the certificates that Citadel made: `w` is one, `have` what it has of
     the signer or of the roots.
     """
@@ -335,7 +339,7 @@ def _each_secret(*, signs: bool) -> Iterator[str]:
     )
 
 
-def _each_proxy(*, signs: bool) -> Iterator[str]:
+def _proxy_loop_lines(*, signs: bool) -> Iterator[str]:
     """The head of a loop over the proxies: `w` is one, `have` what it has of the signer or of the
     roots.
     """
@@ -345,7 +349,7 @@ def _each_proxy(*, signs: bool) -> Iterator[str]:
         "  for w in $(kubectl --context=$1 get pods -A --field-selector=status.phase=Running -o"
         " json \\"
     )
-    yield f"      | {_PROXIES}); do"
+    yield f"      | {_PROXY_FILTER}); do"
     yield "    have=$(istioctl --context=$1 proxy-config secret $w -o json \\"
     yield (
         "      | jq -r '.dynamicActiveSecrets[] |"

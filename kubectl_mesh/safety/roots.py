@@ -15,20 +15,20 @@ from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed import read_mesh_state
 from kubectl_mesh.observed.values import Cacerts, MeshState
 from kubectl_mesh.safety.planned_render import PlannedRender
-from kubectl_mesh.safety.refusal import Refusal, name_some
-from kubectl_mesh.safety.rollout import one_root
+from kubectl_mesh.safety.refusal import Refusal, names_text
+from kubectl_mesh.safety.rollout import one_root_problems
 from kubectl_mesh.text import Text, count_text, mesh_command, work_path
 from kubectl_mesh.tree.lock_file import LockFile
 from kubectl_mesh.x509.layout import ROOT_CERT
 
-ID = "root-exchange"
+ROOT_EXCHANGE_CHECK = "root-exchange"
 """The check that reports what these rules refuse."""
-UNSAFE = "root-change-needs-steps"
+UNSAFE_CODE = "root-change-needs-steps"
 """The code of every change that these rules refuse."""
-CERTS = "certs/"
+LOCAL_ROOT = "certs/"
 """Whose root it is where the tree has it."""
 _ROTATE = mesh_command("certs rotate-root")
-_STEPS = (
+_ROTATION_FIX = (
     "take three steps, each rendered, reviewed, committed and applied in every cluster before the"
     f" next; `{_ROTATE}` takes them:\n  1. trust both: append the new root to"
     f" {work_path('certs/root-cert.pem')} behind the old one, and keep the intermediates\n  2. sign"
@@ -37,21 +37,21 @@ _STEPS = (
     " that is applied everywhere, take the old root out of"
     f" {work_path('certs/root-cert.pem')}"
 )
-_IN_ORDER = (
+_ORDER_FIX = (
     f"change roots step by step with `{_ROTATE}`, which keeps the old text as"
     f" it is and in one piece; or put {work_path('certs/')} back"
 )
 """What to do where the order of the text, or of the clusters, is at fault."""
-ELSEWHERE = Text(
+TO_ISSUER_FIX = Text(
     "have the new issuer sign by the root that is trusted now, or go to its root first, with"
     f" issuer: csr, by `{mesh_command('certs rotate-root begin --root FILE')}` and its steps to the"
     " end"
 )
-HERE = Text(
+TO_LOCAL_FIX = Text(
     f"take the root of the old issuer into {work_path('certs/')} by"
     f" `{mesh_command('certs import-root')}`, and go to another by `{_ROTATE}` afterwards"
 )
-BETWEEN = "have both issuers sign by one root first"
+BETWEEN_ISSUERS_FIX = "have both issuers sign by one root first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class RootFault:
                 f" {', '.join(names[:3])}{' …' if len(names) > 3 else ''})"
                 for why, names in self.reasons.items()
             )
-            return Problem(Place(where), what, _STEPS, ID, code=UNSAFE)
+            return Problem(Place(where), what, _ROTATION_FIX, ROOT_EXCHANGE_CHECK, code=UNSAFE_CODE)
         what = "; ".join(f"{name} {why}" for name, why in self.cuts[:3]) + (
             f"; and {len(self.cuts) - 3} more" if len(self.cuts) > 3 else ""
         )
-        return Problem(Place(where), what, _IN_ORDER, ID, code=UNSAFE)
+        return Problem(Place(where), what, _ORDER_FIX, ROOT_EXCHANGE_CHECK, code=UNSAFE_CODE)
 
 
 def find_root_fault(
@@ -108,7 +108,7 @@ def _with_known_signers(trusts: Mapping[str, Trust]) -> dict[str, Trust]:
     }
 
 
-def exchange_reason(before: Trust, after: Trust) -> str | None:
+def unsafe_reason(before: Trust, after: Trust) -> str | None:
     """Why two states of one cluster cannot be side by side in a mesh; None where they can.
 
     While the change is under way, every proxy that has the old bundle meets certificates that the
@@ -145,7 +145,7 @@ def _find_exchanges(
     found: dict[str, list[str]] = {}
     for name in sorted(after):
         old, new = before.get(name), after[name]
-        why = _stranger_reason(before, new) if old is None else exchange_reason(old, new)
+        why = _new_cluster_reason(before, new) if old is None else unsafe_reason(old, new)
         why = why or (_lagging_reason(before, old, new) if old is not None else None)
         if why is not None:
             found.setdefault(why, []).append(name)
@@ -165,7 +165,7 @@ def _lagging_reason(before: Mapping[str, Trust], old: Trust, new: Trust) -> str 
     return f"the intermediate is signed by a root that is not trusted yet in {', '.join(behind)}"
 
 
-def _stranger_reason(before: Mapping[str, Trust], new: Trust) -> str | None:
+def _new_cluster_reason(before: Mapping[str, Trust], new: Trust) -> str | None:
     """Why a new cluster cannot join those that exist."""
     signer = new.known_signer
     if any(o.roots and signer is not None and signer not in o.roots for o in before.values()):
@@ -190,7 +190,10 @@ def cut_reason(before: Trust, after: Trust) -> str | None:
             "has the same roots in another order, which istiod up to 1.29 takes for another bundle"
             " and ignores"
         )
-    if not (_within(before.roots, after.roots) or _within(after.roots, before.roots)):
+    if not (
+        _is_contiguous_part(before.roots, after.roots)
+        or _is_contiguous_part(after.roots, before.roots)
+    ):
         return (
             "trusts other roots, and what would be rendered neither holds them all nor is a part of"
             " them; istiod ignores such a change, or cuts traffic"
@@ -203,7 +206,7 @@ def cut_reason(before: Trust, after: Trust) -> str | None:
     return None
 
 
-def _within(few: tuple[str, ...], many: tuple[str, ...]) -> bool:
+def _is_contiguous_part(few: tuple[str, ...], many: tuple[str, ...]) -> bool:
     return any(many[i : i + len(few)] == few for i in range(len(many) - len(few) + 1))
 
 
@@ -225,7 +228,10 @@ def find_cuts(before: Mapping[str, Trust], after: Mapping[str, Trust]) -> Iterat
         if blind and (old is None or old.signer != new.signer):
             yield (
                 name,
-                f"would be signed by a root that the tree of {name_some(blind)} does not trust yet",
+                (
+                    f"would be signed by a root that the tree of {names_text(blind)} does not trust"
+                    " yet"
+                ),
             )
             continue
         lost = [
@@ -236,7 +242,7 @@ def find_cuts(before: Mapping[str, Trust], after: Mapping[str, Trust]) -> Iterat
         if lost and (old is None or not set(old.roots) <= set(new.roots)):
             yield (
                 name,
-                f"would no longer trust the root by which the tree of {name_some(lost)} is signed",
+                f"would no longer trust the root by which the tree of {names_text(lost)} is signed",
             )
 
 
@@ -260,16 +266,16 @@ def find_root_refusals(
 ) -> list[Refusal]:
     """Why a render must not change the roots and signers of the existing tree in `out`."""
     plan, pki = render.plan, render.pki
-    broken = one_root(plan.topology.clusters) if len(pki.roots) > 1 else []
+    one_root = one_root_problems(plan.topology.clusters) if len(pki.roots) > 1 else []
     # Roots and intermediates are in the locks: where no directory differs, they are the same.
     if (
-        broken
+        one_root
         or not pki.intermediates
         or not any(change.has_differences for change in render.changes)
     ):
-        return [Refusal(problem) for problem in broken]
-    before = trusts_of_state(old, plan.members.keys() - render.unapplied)
-    after = trusts_of_state(new, plan.members.keys() & render.rendered)
+        return [Refusal(problem) for problem in one_root]
+    before = trusts_of_state(old, plan.members.keys() - render.unapplied_clusters)
+    after = trusts_of_state(new, plan.members.keys() & render.rendered_folders)
     signers = {name: _signer_in_tree(old, name, trust) for name, trust in before.items()}
     fault = find_root_fault(before, after, signers) if before else None
     if fault is None:
@@ -289,7 +295,7 @@ def _fault_problems(fault: RootFault, out: str, render: PlannedRender) -> list[P
             Place(join_path(render.directory, f"certs/{ROOT_CERT}")),
             "put it back, with its key",
         )
-        return [Problem(place, what, fix, ID, code="root-certificate-missing")]
+        return [Problem(place, what, fix, ROOT_EXCHANGE_CHECK, code="root-certificate-missing")]
     if fault.reasons:
         return [fault.to_problem(join_path(render.directory, f"certs/{ROOT_CERT}"))]
     fix = (
@@ -297,7 +303,8 @@ def _fault_problems(fault: RootFault, out: str, render: PlannedRender) -> list[P
         f" {join_path(render.directory, 'certs')} back"
     )
     return [
-        Problem(Place(join_path(out, name)), why, fix, ID, code=UNSAFE) for name, why in fault.cuts
+        Problem(Place(join_path(out, name)), why, fix, ROOT_EXCHANGE_CHECK, code=UNSAFE_CODE)
+        for name, why in fault.cuts
     ]
 
 
@@ -313,13 +320,15 @@ def _signer_in_tree(state: MeshState, name: str, trust: Trust) -> str | None:
     return read_mesh_state({name: {CACERTS_PATH: body}}).clusters[name].trust.signer
 
 
-def find_issuer_warnings(old: MeshState, new: MeshState, render: PlannedRender) -> list[Problem]:
+def issuer_change_problems(old: MeshState, new: MeshState, render: PlannedRender) -> list[Problem]:
     """A warning where the tree has the root of another issuer than the topology, and only the
     clusters know whether it is the same one.
     """
     names = [c.name for c in render.changes if c.has_differences and c.name in render.plan.members]
     pairs = [
-        (_issuer(old.locks[name]), _issuer(new.locks[name])) for name in names if name in old.locks
+        (_issuer_of_lock(old.locks[name]), _issuer_of_lock(new.locks[name]))
+        for name in names
+        if name in old.locks
     ]
     place = render.plan.topology.document.field_place("certificates", "issuer")
     return [
@@ -327,7 +336,11 @@ def find_issuer_warnings(old: MeshState, new: MeshState, render: PlannedRender) 
             place,
             f"has workloads trust the root of {after}, where {before} was: if that is not the same"
             " root, clusters that have the change and those that have not refuse each other",
-            HERE if after == CERTS else ELSEWHERE if before == CERTS else BETWEEN,
+            TO_LOCAL_FIX
+            if after == LOCAL_ROOT
+            else TO_ISSUER_FIX
+            if before == LOCAL_ROOT
+            else BETWEEN_ISSUERS_FIX,
             "root-elsewhere",
             code="root-of-another-issuer",
         )
@@ -336,11 +349,11 @@ def find_issuer_warnings(old: MeshState, new: MeshState, render: PlannedRender) 
     ]
 
 
-def _issuer(lock: LockFile) -> str | None:
+def _issuer_of_lock(lock: LockFile) -> str | None:
     """Whose root a lock says that is trusted; None where it says nothing of it."""
     if not (lock.roots or lock.issuer):
         return None
-    return CERTS if lock.roots else (lock.issuer or "").partition(": ")[2]
+    return LOCAL_ROOT if lock.roots else (lock.issuer or "").partition(": ")[2]
 
 
 def find_issuer_change(old: Cacerts, new: Cacerts) -> tuple[str, str] | None:
@@ -358,7 +371,7 @@ def _issuer_of_trust(trust: Cacerts) -> str | None:
     where they name one issuer.
     """
     if trust.root_fingerprints:
-        return CERTS
+        return LOCAL_ROOT
     if trust.store == "istio-csr":
         return str(trust.issuer.get("issuer", "")).partition(": ")[2] or None
     if trust.store == "cert-manager":
@@ -368,29 +381,29 @@ def _issuer_of_trust(trust: Cacerts) -> str | None:
     return None
 
 
-def find_lagging_trees(
-    where: str, there: Mapping[str, Trust], wanted: Mapping[str, Trust], fix: str
+def lagging_tree_problems(
+    where: str, tree_trusts: Mapping[str, Trust], certs_trusts: Mapping[str, Trust], fix: str
 ) -> list[Problem]:
     """The clusters whose tree in `where` does not have the roots and signers of `certs/`."""
     found = []
-    for name, trust in sorted(wanted.items()):
-        why = _lag_reason(there.get(name), trust)
+    for name, trust in sorted(certs_trusts.items()):
+        why = _lag_reason(tree_trusts.get(name), trust)
         if why is not None:
             code, what = why
             found.append(Problem(Place(join_path(where, name)), what, fix, code=code))
     return found
 
 
-def _lag_reason(there: Trust | None, wanted: Trust) -> tuple[str, str] | None:
+def _lag_reason(in_tree: Trust | None, in_certs: Trust) -> tuple[str, str] | None:
     """The code and the fact of what a tree lacks of what `certs/` has."""
     certs = work_path("certs/")
-    if there is None:
+    if in_tree is None:
         return "tree-not-rendered", "is not rendered yet"
-    if there.roots != wanted.roots:
+    if in_tree.roots != in_certs.roots:
         return "tree-has-other-roots", f"has other roots than {certs} has"
-    if there.signer != wanted.signer:
+    if in_tree.signer != in_certs.signer:
         return "tree-has-other-signer", f"is signed by another root than {certs} has it"
-    if wanted.crl and there.crl != wanted.crl:
+    if in_certs.crl and in_tree.crl != in_certs.crl:
         return (
             "tree-has-other-crls",
             (

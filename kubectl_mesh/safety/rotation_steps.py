@@ -4,7 +4,7 @@ from kubectl_mesh.text import mesh_command
 
 _ABORT = mesh_command("certs rotate-root abort")
 
-MEANS = {
+DESCRIPTIONS = {
     "trust-both": "every cluster is to trust the old root and the new one; the old one signs",
     "sign-new": "the new root signs; both are trusted",
     "drop-old": "only the new root is trusted, and the old one is gone",
@@ -12,7 +12,7 @@ MEANS = {
     "drop-new": "on the way back: only the old root is trusted, and the new one is gone",
 }
 """What a step asks of the clusters."""
-BACK = {
+ROLLBACKS = {
     "trust-both": (
         f"`{_ABORT}`: the new root goes; nothing was signed by it, so nothing has to be waited for"
     ),
@@ -27,7 +27,7 @@ BACK = {
     "drop-new": "none: this is the way back; a new rotation can begin once it is done",
 }
 """The way back from a step."""
-UNION_MEANS = {
+UNION_DESCRIPTIONS = {
     "trust-both": (
         "every cluster is to trust the one root and the old ones of all; each signs as before"
     ),
@@ -37,7 +37,7 @@ UNION_MEANS = {
     "drop-new": "on the way back: only the old roots are trusted, and the one is gone",
 }
 """The same where running clusters come under one root."""
-UNION_BACK = {
+UNION_ROLLBACKS = {
     "trust-both": (
         f"`{_ABORT}`: each goes on with what it signs with; the root that nobody signs with goes"
     ),
@@ -51,11 +51,11 @@ UNION_BACK = {
 }
 
 
-def means(step: str, *, union: bool) -> str:
+def describe_step(step: str, *, union: bool) -> str:
     """What a step asks of the clusters."""
-    return (UNION_MEANS if union else MEANS)[step]
+    return (UNION_DESCRIPTIONS if union else DESCRIPTIONS)[step]
 
 
-def back(step: str, *, union: bool) -> str:
+def describe_rollback(step: str, *, union: bool) -> str:
     """The way back from a step."""
-    return (UNION_BACK if union else BACK)[step]
+    return (UNION_ROLLBACKS if union else ROLLBACKS)[step]

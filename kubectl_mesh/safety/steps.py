@@ -7,12 +7,12 @@ from kubectl_mesh.errors import Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class Constraint:
     """One cluster, or several, have to apply a change before others do."""
 
     first: frozenset[str]
     then: frozenset[str]
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Order:
     `reasons` say why that order.
     """
 
-    any: bool
+    has_any_order: bool
     steps: tuple[tuple[str, ...], ...] = ()
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -30,16 +30,18 @@ class Order:
     """Why the change is safe in no order, and `render` refuses it."""
 
 
-def rank_clusters(there: frozenset[str], found: Sequence[Before]) -> dict[str, int] | None:
+def rank_clusters(
+    clusters: frozenset[str], constraints: Sequence[Constraint]
+) -> dict[str, int] | None:
     """In which step each cluster goes, from 0; None where some wait for each other."""
-    ranks = dict.fromkeys(sorted(there), 0)
-    for _ in range(len(there) + 1):
-        moved = False
-        for rule in found:
-            first = max((ranks[n] for n in rule.first & there), default=-1)
-            for name in rule.then & there - rule.first:
+    ranks = dict.fromkeys(sorted(clusters), 0)
+    for _ in range(len(clusters) + 1):
+        is_changed = False
+        for rule in constraints:
+            first = max((ranks[n] for n in rule.first & clusters), default=-1)
+            for name in rule.then & clusters - rule.first:
                 if ranks[name] <= first:
-                    ranks[name], moved = first + 1, True
-        if not moved:
+                    ranks[name], is_changed = first + 1, True
+        if not is_changed:
             return ranks
     return None

@@ -9,28 +9,28 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE_FOLDER, Plan
 from kubectl_mesh.safety.planned_render import PlannedRender
-from kubectl_mesh.safety.refusal import TOKEN_ORDER
-from kubectl_mesh.safety.remote_secrets import changed_secrets
+from kubectl_mesh.safety.refusal import TOKEN_ORDER_CHECK
+from kubectl_mesh.safety.remote_secrets import list_secret_changes
 from kubectl_mesh.text import count_text
 
 
-def find_expired_tokens(out: str, render: PlannedRender) -> list[Problem]:
+def expired_token_problems(out: str, render: PlannedRender) -> list[Problem]:
     """The tokens that a render would put into remote secrets though they have expired; those that
     stay as they are, `check` reports.
     """
     plan, directory = render.plan, render.directory
-    ended = _expired_tokens(plan, render.now)
-    dead: dict[tuple[str, str], list[str]] = {}
-    for name, peer, action in changed_secrets(plan, render.changes) if ended else ():
+    expired = _expired_tokens(plan, render.now)
+    receivers: dict[tuple[str, str], list[str]] = {}
+    for name, peer, action in list_secret_changes(plan, render.changes) if expired else ():
         own = name != BUNDLE_FOLDER and peer in plan.members and name in plan.members[peer].logins
         token = peer, name if own else SHARED_READER
-        if action in ("create", "update") and token in ended:
-            dead.setdefault(token, []).append(name)
+        if action in ("create", "update") and token in expired:
+            receivers.setdefault(token, []).append(name)
     found = []
-    for (peer, key), names in dead.items():
+    for (peer, key), names in receivers.items():
         cluster = plan.members[peer].cluster
         what = (
-            f"expired on {ended[peer, key]:%Y-%m-%d}, and would go into"
+            f"expired on {expired[peer, key]:%Y-%m-%d}, and would go into"
             f" {count_text(len(names), 'remote secret')} (as in {out}/{names[0]})"
         )
         place = Place(join_path(directory, token_file(cluster, key)))
@@ -42,17 +42,17 @@ def find_expired_tokens(out: str, render: PlannedRender) -> list[Problem]:
 def _expired_tokens(plan: Plan, now: datetime) -> dict[tuple[str, str], datetime]:
     """When the tokens that have expired did, by peer and holder."""
     return {
-        (peer, key): said.expires
+        (peer, key): claims.expires
         for peer, member in plan.members.items()
         for key, login in member.logins.items()
         if key not in member.sealed_logins and isinstance(text := login.get("token"), str)
-        if (said := parse_claims(text)) is not None
-        and said.expires is not None
-        and said.expires <= now
+        if (claims := parse_claims(text)) is not None
+        and claims.expires is not None
+        and claims.expires <= now
     }
 
 
-def find_early_removals(render: PlannedRender) -> list[Problem]:
+def early_removal_problems(render: PlannedRender) -> list[Problem]:
     """Tokens that would leave although peers that the render leaves as they are may still use
     them.
     """
@@ -62,7 +62,7 @@ def find_early_removals(render: PlannedRender) -> list[Problem]:
         late = [
             h
             for h in sorted(render.running_clusters & plan.members.keys())
-            if h not in render.rendered
+            if h not in render.rendered_folders
             and name in plan.members[h].peers
             and not render.has_login(h, name)
         ]
@@ -73,5 +73,7 @@ def find_early_removals(render: PlannedRender) -> list[Problem]:
             )
             place = plan.members[name].cluster.place
             fix = "render all clusters, or first those whose peers have to move"
-            found.append(Problem(place, what, fix, TOKEN_ORDER, code="token-in-use-would-leave"))
+            found.append(
+                Problem(place, what, fix, TOKEN_ORDER_CHECK, code="token-in-use-would-leave")
+            )
     return found

@@ -454,4 +454,4 @@ def accept_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     from kubectl_mesh.operations import change_review
     from kubectl_mesh.safety import Review
 
-    monkeypatch.setattr(change_review, "review", lambda *args: Review())
+    monkeypatch.setattr(change_review, "review_change", lambda *args: Review())

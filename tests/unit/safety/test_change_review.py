@@ -7,7 +7,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.lazy import exclude_clusters, open_trees
 from kubectl_mesh.observed.sources import read_tree
-from kubectl_mesh.safety import Refusal, review
+from kubectl_mesh.safety import Refusal, review_change
 from kubectl_mesh.safety.roots import find_root_fault
 from kubectl_mesh.text import mesh_command
 from tests.conftest import Run, WorkDir
@@ -21,16 +21,16 @@ def test_two_states_are_reviewed(tmp_path: Path, run: Run) -> None:
     broken.make(mesh, names=("a", "b", "c"))
     assert run("render", cwd=mesh).code == 0
     before = read_tree(str(mesh.path / "out"))
-    assert review(*open_trees(before, before), "out").list_problems() == []
+    assert review_change(*open_trees(before, before), "out").list_problems() == []
     lock = json.loads(before["a"]["mesh.lock"] or b"")
     lock["madeFrom"]["network"] = "another"
     moved = {**before["a"], "mesh.lock": json.dumps(lock).encode()}
     old, new = open_trees(before, {**before, "a": moved})
-    (refusal,) = review(old, new, "out").refusals
+    (refusal,) = review_change(old, new, "out").refusals
     assert refusal.problem.code == "network-would-change"
     assert refusal.clusters == ("a", "b", "c")
     assert refusal.to_problem() == refusal.problem
-    assert not review(exclude_clusters(old, frozenset("a")), new, "out").refusals
+    assert not review_change(exclude_clusters(old, frozenset("a")), new, "out").refusals
 
 
 def test_a_refusal_names_the_way_out() -> None:

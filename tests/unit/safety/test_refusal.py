@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kubectl_mesh.safety.refusal import WAY_OUT
+from kubectl_mesh.safety.refusal import WAY_OUT_PREFIX
 from tests.conftest import CLUSTERS, Ran, Run, WorkDir, snapshot
 from tests.security.test_guards import git
 from tests.support.meshes import EAST, ISTIO, MESHES, OTHER, WEST, Mesh
@@ -72,7 +72,7 @@ def assert_refused(run: Run, mesh: WorkDir, check: str, what: str, *, way_out: b
         again = run("render", *words, cwd=mesh)
         assert (again.code, again.err) == (2, ran.err), words
     assert re.search(what, ran.err), ran.err
-    assert ((WAY_OUT + "kubectl mesh render --unapplied ") in ran.err) == way_out
+    assert ((WAY_OUT_PREFIX + "kubectl mesh render --unapplied ") in ran.err) == way_out
     assert snapshot(mesh.path) == before
     for command, problems in found_problems(run, mesh).items():
         mine = [p for p in problems if p["id"] == check and re.search(what, p["what"])]
@@ -749,7 +749,7 @@ def test_a_tree_that_is_deleted_hides_nothing(workdir: Make, run: Run, tmp_path:
         "fix: put back what the last commit holds, and render again: git checkout HEAD -- out/context-east-1 "
         in ran.err
     )
-    assert WAY_OUT not in ran.err
+    assert WAY_OUT_PREFIX not in ran.err
 
 
 DOUBT = "so it cannot be known whether clusters that run the last commit survive this render"
@@ -852,7 +852,7 @@ def test_two_roots_where_1_25_1_hands_out_one(workdir: Make, run: Run, tmp_path:
     for command, problems in found_problems(run, mesh.place).items():
         assert len([p for p in problems if p["id"] == "istio-version"]) == 3, command
     assert "may apply this in any order" not in run("diff", cwd=mesh.place).out
-    assert WAY_OUT not in ran.err
+    assert WAY_OUT_PREFIX not in ran.err
 
 
 @pytest.mark.parametrize("kind", KINDS)
