@@ -246,7 +246,6 @@ def test_surroundings(tmp_path: Path) -> None:
 
 LAZY = {
     "__init__.py": "the library interface is loaded when a name of it is asked for: the command line starts without it",
-    "yaml_io/schema.py": "jsonschema takes a tenth of a small render to load, and words the problems of the few documents that have any",
 }
 """Where modules besides those of `cli`, which load the operation of a command, are loaded inside of a function, and why."""
 
@@ -285,7 +284,7 @@ def test_completing_a_context_loads_little(tmp_path: Path) -> None:
     )
     names, loaded = done.stdout.rsplit("\n", 2)[0], done.stdout.splitlines()[-1].split()
     assert names.splitlines()[0] == "east"
-    assert "kubectl_mesh.workdir.topology_file" in loaded
+    assert "kubectl_mesh.workdir.topology_document" in loaded
     assert [
         m
         for m in loaded

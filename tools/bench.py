@@ -46,8 +46,8 @@ LIBRARIES = {
     "cryptography": "cryptography",
 }
 """The libraries of this project, and what each is imported as."""
-LOADED = ("click", "yaml", "jinja2", "cryptography.x509")
-"""What a render of a valid topology loads of LIBRARIES; `imports` fails where that is no longer so. jsonschema it does not need."""
+LOADED = ("click", "yaml", "jinja2", "jsonschema", "cryptography.x509")
+"""What a render of a valid topology loads of LIBRARIES; `imports` fails where that is no longer so."""
 MIB, GIB = 2**20, 2**30
 LARGE_BYTES, LARGE_FILES = 6 * GIB, 1_100_000
 """What 1,000 clusters need on the disk: 4.5 GB in a million files, and room to spare."""

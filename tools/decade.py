@@ -64,7 +64,7 @@ from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.safety import roots as trusting
 from kubectl_mesh.safety.roots import lagging_tree_problems
 from kubectl_mesh.targets import KINDS, values
-from kubectl_mesh.topology import validate
+from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import describe_certificate
 from kubectl_mesh.x509.layout import (
@@ -353,7 +353,7 @@ def topology_of(
             f"  {name}: {{network: net-{name}, istio: {{version: '{version}'}}{generation}}}"
         )
     text = f"mesh_id: decade\nreaders: {readers}\ncontexts:\n" + "\n".join(lines) + "\n"
-    return validate(
+    return validate_document(
         load_document("topology.yaml", text.encode()), assets.load_schema("topology.schema.json")
     )
 

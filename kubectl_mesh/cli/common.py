@@ -114,18 +114,14 @@ def _progress(what: str, shown: bool, done: int, of: int) -> None:
 def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The contexts of the topology, for a shell's completion; nothing where it cannot be read."""
     from kubectl_mesh.errors import MeshError
-    from kubectl_mesh.workdir.topology_file import read_topology
+    from kubectl_mesh.workdir.topology_document import read_context_names
 
     try:
-        topology = read_topology(ctx.params.get("directory") or ".")
+        clusters = read_context_names(ctx.params.get("directory") or ".")
     except (MeshError, OSError):
         return []
-    names = (
-        {c.name for c in topology.clusters}
-        if param.name == "clusters"
-        else {c.context for c in topology.clusters}
-    )
-    return sorted(name for name in names if name.startswith(incomplete))
+    names = clusters.values() if param.name == "clusters" else clusters
+    return sorted({name for name in names if name.startswith(incomplete)})
 
 
 def marks() -> dict[str, str]:

@@ -11,8 +11,9 @@ from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.text import path_text
-from kubectl_mesh.topology import validate
-from kubectl_mesh.workdir.topology_file import load_topology_document, read_topology
+from kubectl_mesh.topology.validation import validate_document
+from kubectl_mesh.workdir.topology_document import load_topology_document
+from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.certificates import describe_certificate, load_certificates
 from kubectl_mesh.yaml_io import assets
 
@@ -48,7 +49,7 @@ def read_valid_contexts(directory: str, found: list[Problem]) -> Topology:
         wrong |= named
         left = {c: e for c, e in contexts.items() if c not in wrong}
         try:
-            return validate(
+            return validate_document(
                 replace(document, value={**value, "contexts": left}, problems=(), variants=()),
                 assets.load_schema("topology.schema.json"),
             )

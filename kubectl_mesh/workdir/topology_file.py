@@ -1,27 +1,17 @@
-"""topology.yaml: read and validated. Shell completion loads this module and little else."""
+"""Reads and validates topology.yaml."""
 
 from dataclasses import replace
 from typing import TypeGuard
 
 from kubectl_mesh.errors import refuse
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.topology import validate
+from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
+from kubectl_mesh.workdir.topology_document import load_topology_document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_document
-
-
-def load_topology_document(directory: str) -> Document | None:
-    """The document of topology.yaml, None where there is none."""
-    body = read_inside(directory, TOPOLOGY_FILE, "topology")
-    return (
-        None
-        if body is None
-        else load_document(join_path(directory, TOPOLOGY_FILE), body, lenient=True)
-    )
 
 
 def read_topology(directory: str, *, allow_empty: bool = False) -> Topology:
@@ -48,7 +38,7 @@ def validate_topology(document: Document, *, allow_empty: bool = False) -> Topol
         document = replace(
             document, value={**document.value, "contexts": {"none": {"network": "none"}}}
         )
-    return validate(document, assets.load_schema("topology.schema.json"))
+    return validate_document(document, assets.load_schema("topology.schema.json"))
 
 
 def has_no_clusters(directory: str) -> bool:
@@ -63,4 +53,4 @@ def _has_no_contexts(value: object) -> TypeGuard[dict[str, object]]:
 
 def parse_topology(path: str, body: bytes) -> Topology:
     """A topology that is not written yet."""
-    return validate(load_document(path, body), assets.load_schema("topology.schema.json"))
+    return validate_document(load_document(path, body), assets.load_schema("topology.schema.json"))

@@ -3,18 +3,24 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import by_relevance
+from jsonschema.validators import extend
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Document
 from kubectl_mesh.text import Suggestions, count_text, did_you_mean, mesh_command, value_text
-from kubectl_mesh.yaml_io.fits import fits, matches
 
 Path = tuple[str | int, ...]
 MAX_UNKNOWN_FIELDS = 40
 """The number of unknown fields that are compared with a missing one, which may be misspelt."""
 MAX_LISTED_FIELDS = 20
 """A longer list of known fields is not shown."""
+MAX_PATTERN_TEXT = 4_096
+"""A longer text matches no pattern: some patterns take time with the square of the length."""
 
 
 _TYPES = {
@@ -33,20 +39,29 @@ def schema_problems(document: Document, schema: Mapping[str, Any]) -> Iterator[P
 
     The schema's own keyword `x-must` has the words for its patterns and limits.
     """
-    if fits(document.value, schema):
-        return
-    import jsonschema
-    from jsonschema.validators import extend
-
-    def judge(_validator: Any, regex: str, instance: Any, _schema: Any) -> Iterator[Any]:
-        if isinstance(instance, str) and not matches(regex, instance):
-            yield jsonschema.ValidationError("pattern")
-
-    make: Any = extend
-    validator = make(jsonschema.Draft202012Validator, {"pattern": judge})
     hints = Suggestions()
-    for error in validator(schema).iter_errors(document.value):
+    for error in _VALIDATOR(schema).iter_errors(document.value):
         yield from _Mismatch(document, error, hints).mismatch_problems()
+
+
+@lru_cache(maxsize=256)
+def compile_pattern(regex: str) -> re.Pattern[str]:
+    """The pattern of a schema for `search`. `$` of JSON Schema does not match before a final
+    newline, `$` of Python does.
+    """
+    return re.compile(regex.removesuffix("$") + r"\Z" if regex.endswith("$") else regex)
+
+
+def _pattern_errors(_validator: Any, regex: str, value: Any, _schema: Any) -> Iterator[Any]:
+    """The errors of the keyword `pattern`."""
+    if isinstance(value, str) and not (
+        len(value) <= MAX_PATTERN_TEXT and compile_pattern(regex).search(value)
+    ):
+        yield jsonschema.ValidationError("pattern")
+
+
+_EXTEND: Any = extend
+_VALIDATOR = _EXTEND(jsonschema.Draft202012Validator, {"pattern": _pattern_errors})
 
 
 _COMMAND = re.compile(r"(?<=`)kubectl mesh ([^`]*)(?=`)")
@@ -185,8 +200,6 @@ def _nearest(error: Any) -> Any:
     """The error of the nearest alternative; if all alternatives only differ in type, one error with
     all types.
     """
-    from jsonschema.exceptions import by_relevance
-
     first = min(error.context, key=by_relevance())
     if all(e.validator == "type" and not e.relative_path for e in error.context):
         limits = [

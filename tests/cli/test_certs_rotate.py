@@ -24,7 +24,7 @@ from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.safety.roots import cut_reason, find_cuts
 from kubectl_mesh.targets import KINDS, values
-from kubectl_mesh.topology import validate
+from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_document
 from tests.conftest import TOP, Ages, Controller, Golden, Run, WorkDir
@@ -936,7 +936,7 @@ def test_the_values_of_a_rotation(release: dict[str, Any], asked: bool) -> None:
             },
         }
     )
-    topology = validate(
+    topology = validate_document(
         load_document("topology.yaml", text.encode()), assets.load_schema("topology.schema.json")
     )
     plan = make_plan(topology, KINDS["Istio"].traits(topology), KnownClusters({}, {}))

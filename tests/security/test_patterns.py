@@ -24,7 +24,7 @@ import pytest
 
 import kubectl_mesh
 from kubectl_mesh import explain
-from kubectl_mesh.yaml_io import fits
+from kubectl_mesh.yaml_io import schema
 from tests.conftest import TOP
 
 METHODS = {"match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer"}
@@ -45,7 +45,7 @@ AT_RUN_TIME: dict[str, list[str]] = {
     "kubectl_mesh.adopt.reasons:field_reason": [
         pattern for pattern, _ in importlib.import_module("kubectl_mesh.adopt.reasons")._PATTERNS
     ],
-    "kubectl_mesh.yaml_io.fits:pattern": [],  # those of the schemas, see below
+    "kubectl_mesh.yaml_io.schema:compile_pattern": [],  # those of the schemas, see below
     "kubectl_mesh.stores.sops:unseal": ["^(data|stringData)$"],
     "kubectl_mesh.cli.common:put_marked": [r"^( *)(error|warning|ok)(?= )"],
     "kubectl_mesh.operations.rotate_token:_list_generations": [r"x\.token\.g([0-9]{1,4})"],
@@ -184,7 +184,7 @@ def schema_patterns() -> list[Pattern]:
             continue
         walk(json.loads(path.read_text()), path.relative_to(TOP).as_posix())
     return [
-        Pattern(f"{file}:{text}", fits.pattern(text).pattern, 0, frozenset({"search"}))
+        Pattern(f"{file}:{text}", schema.compile_pattern(text).pattern, 0, frozenset({"search"}))
         for text, file in found.items()
     ]
 
@@ -438,4 +438,4 @@ def test_the_patterns_of_the_schemas_end() -> None:
     """On the longest text that they are asked about; a longer one is refused without them."""
     found = schema_patterns()
     assert len(found) > 50
-    assert outlast(found, fits.LONGEST) == []
+    assert outlast(found, schema.MAX_PATTERN_TEXT) == []

@@ -26,7 +26,7 @@ from kubectl_mesh.pki.issue import issue
 from kubectl_mesh.pki.make import make_keys
 from kubectl_mesh.pki.wanted import Wanted
 from kubectl_mesh.plan import KnownClusters, plan
-from kubectl_mesh.topology import validate
+from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.layout import INTERMEDIATE_FILES
 from kubectl_mesh.yaml_io import assets
@@ -1017,7 +1017,7 @@ def test_no_secret_has_a_repr() -> None:
     document = load_document(
         "t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n"
     )
-    topology = validate(document, assets.load_schema("topology.schema.json"))
+    topology = validate_document(document, assets.load_schema("topology.schema.json"))
     done = issue(wanted(), {}, NOW)
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
     tokens = {

@@ -23,7 +23,8 @@ from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render
 from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.targets import KINDS
-from kubectl_mesh.topology import name_of, validate
+from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_document
 from kubectl_mesh.yaml_io.templates import Manifests
@@ -93,7 +94,7 @@ KEPT: dict[str, bytes] = {}
 
 def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     """The stages from a topology's text to its tree, with tokens for every cluster; keys are made once for each name."""
-    topology = validate(
+    topology = validate_document(
         load_document("topology.yaml", dump_yaml(value).encode()),
         assets.load_schema("topology.schema.json"),
     )

@@ -16,7 +16,8 @@ from kubectl_mesh.credentials.api_servers import find_servers, parse_contexts
 from kubectl_mesh.credentials.logins import parse_token, token_problems
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.topology import name_of, validate
+from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import MAX_BYTES, MAX_DEPTH, MAX_KEY, MAX_NODES, load_document
 from tests.conftest import SPELT_OUT
@@ -85,7 +86,7 @@ def survives(text: bytes) -> None:
             1 <= line <= lines and column >= 1 for line, column in document.positions.values()
         )
         try:
-            assert isinstance(validate(document, SCHEMA), Topology)
+            assert isinstance(validate_document(document, SCHEMA), Topology)
             assert not document.problems
         except MeshError as error:
             assert set(document.problems) <= set(error.problems)
@@ -327,7 +328,7 @@ def near_topology(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[s
 def test_any_value_validates_or_is_refused(value: object) -> None:
     """Whatever the value of a document, validation gives a `Topology` or a `MeshError`."""
     try:
-        topology = validate(Document("x.yaml", value, {(): (1, 1)}), SCHEMA)
+        topology = validate_document(Document("x.yaml", value, {(): (1, 1)}), SCHEMA)
     except MeshError as error:
         assert all(p.what for p in error.problems)
     else:
@@ -383,7 +384,7 @@ KUBECONFIGS = st.one_of(
 @example({"contexts": [{"name": "a", "context": {"cluster": ["x"]}}]})
 def test_any_kubeconfig_is_read_or_refused(value: object) -> None:
     """Whatever a kubeconfig holds, it gives servers whose parts are texts, or a `MeshError`."""
-    topology = validate(
+    topology = validate_document(
         load_document("t.yaml", b"mesh_id: acme\ncontexts: {a: {network: net}}\n"), SCHEMA
     )
     document = Document("k.yaml", value, {(): (1, 1)})
