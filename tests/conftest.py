@@ -48,6 +48,7 @@ def _settle() -> None:
 
 
 _settle()
+pytest_plugins = ["tests.support.clocks"]
 TOP = Path(__file__).resolve().parent.parent
 SEED = TOP / "examples" / "page"
 SPELT_OUT = [

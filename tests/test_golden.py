@@ -1,37 +1,12 @@
 """Golden trees: a working directory in, and byte for byte the tree, the report and the description out."""
 
-import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from kubectl_mesh.cli import clock as shell
-from tests.conftest import TOP, Golden, Run
-
-GOLDEN = TOP / "tests" / "golden"
-CASES = sorted(p.parent.name for p in GOLDEN.glob("*/in"))
-DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)
-
-
-def copy_of(case: str, to: Path) -> Path:
-    """A working directory made from a case, its private files private, as a checkout of git does not have them."""
-    shutil.copytree(GOLDEN / case / "in", to)
-    for path in [*to.rglob("*key.pem"), *to.rglob("*.token"), *to.rglob("seal-key")]:
-        path.chmod(0o600)
-    if (to / "certs" / "seal-key").exists() and (GOLDEN / case / "tree").is_dir():
-        # What age and RSA make by chance is in the tree, where a render keeps it.
-        shutil.copytree(GOLDEN / case / "tree", to / "out")
-    return to
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
+from tests.conftest import Golden, Run
+from tests.support.goldens import CASES, DAY, GOLDEN, copy_of, files
 
 
 @pytest.mark.parametrize("case", CASES)

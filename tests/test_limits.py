@@ -6,19 +6,12 @@ from collections.abc import Iterator
 
 from kubectl_mesh.cli import VERBS
 from tests.conftest import TOP
+from tests.support.package_source import PACKAGE, list_modules
 
-PACKAGE = TOP / "kubectl_mesh"
 LONG: dict[str, str] = {}
 """Functions of more than 50 lines (module:function), each with its reason."""
 SUPPRESSED = re.compile(r"# noqa: [A-Z0-9, ]*\b(?:C901|PLR0913|E501)\b(.*)")
 CODES = TOP / "tests" / "kept" / "codes.txt"
-
-
-def list_modules() -> Iterator[tuple[str, ast.Module, str]]:
-    """Every module of the package: its path below it, its tree and its text."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        text = path.read_text()
-        yield path.relative_to(PACKAGE).as_posix(), ast.parse(text), text
 
 
 def called_name(node: ast.Call) -> str:

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tests.test_limits import list_modules
+from tests.support.package_source import list_modules
 
 MOST_SINGLE_WORDS = 0.40
 """The share of public functions whose name is one word."""

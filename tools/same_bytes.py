@@ -102,7 +102,7 @@ def list_inputs(
     certificates and tokens; the dates of the last are put into `dates`.
     """
     sys.path.insert(0, str(TOP))
-    from tests.test_golden import CASES, copy_of
+    from tests.support.goldens import CASES, copy_of
     from tools import changes
 
     for case in CASES:

@@ -12,9 +12,9 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from tests.cli.test_graph import fleet
 from tests.conftest import TOP
-from tests.real.test_browser import FLAGS
+from tests.support.chromium import FLAGS
+from tests.support.pictures import fleet
 
 
 def mesh(where: Path, *words: str) -> str:

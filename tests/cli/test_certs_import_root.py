@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.test_certs_rotate import ISTIO, NAMES, TEXTS, Clock, clock
 from tests.conftest import Golden, Run, WorkDir
 from tests.support.authorities import (
     CA,
@@ -22,10 +21,11 @@ from tests.support.authorities import (
     printed,
     self_signed,
 )
+from tests.support.clocks import Clock
+from tests.support.rotations import ISTIO, NAMES, TEXTS
 
 Make = Callable[..., WorkDir]
 ROTATE = ("certs", "rotate-root")
-__all__ = ["clock"]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from kubectl_mesh.model import CertsChange
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import TOP, Golden, Run, WorkDir
-from tests.test_golden import DAY, copy_of
+from tests.support.goldens import DAY, copy_of
 
 Make = Callable[..., WorkDir]
 TEXTS = TOP / "tests" / "golden" / "certs"

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.pki import crl
 from kubectl_mesh.pki import revoke as revoking
-from tests.cli.test_verbs import valid
 from tests.conftest import Run, WorkDir, snapshot
-from tests.test_golden import GOLDEN, copy_of
+from tests.support.checked import valid
+from tests.support.goldens import GOLDEN, copy_of
 
 Make = Callable[..., WorkDir]
 DAY = datetime.now(UTC).replace(microsecond=0)

@@ -4,9 +4,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ import jsonschema
 import pytest
 import yaml
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
-from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.workload_certificates import max_ttl
 from kubectl_mesh.model.trust import Trust
@@ -27,53 +24,27 @@ from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_document
-from tests.conftest import TOP, Ages, Controller, Golden, Run, WorkDir
-from tests.test_golden import copy_of
-
-Make = Callable[..., WorkDir]
-TEXTS = TOP / "tests" / "golden" / "certs"
-NAMES = ("context-east-1", "context-east-2", "context-west-1")
-START = datetime(2026, 12, 1, 12, tzinfo=UTC)
-ISTIO = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.31.3}\n"
-ROTATE = ("certs", "rotate-root")
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def pass_(self, **time: float) -> None:
-        """Lets time pass."""
-        self.now += timedelta(**time)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of every run."""
-    found = Clock()
-    monkeypatch.setattr(shell, "now", lambda: found.now)
-    return found
+from tests.conftest import Ages, Controller, Golden, Run, WorkDir
+from tests.support.clocks import START, Clock
+from tests.support.goldens import copy_of
+from tests.support.rotations import (
+    ISTIO,
+    NAMES,
+    ROTATE,
+    TEXTS,
+    Make,
+    advance,
+    certificates,
+    mark,
+    render_sail_mesh,
+    rendered,
+)
 
 
 @pytest.fixture
 def mesh(workdir: Make, run: Run, clock: Clock) -> WorkDir:
-    """The page's mesh on Istio 1.30, rendered."""
-    made = workdir(tokens=True)
-    made.write("base.yaml", ISTIO)
-    assert run("render", cwd=made).code == 0
-    return made
-
-
-def certificates(body: bytes) -> list[x509.Certificate]:
-    """The certificates of a text."""
-    return x509.load_pem_x509_certificates(body)
-
-
-def mark(certificate: x509.Certificate) -> str:
-    """Its SHA-256."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
+    """The mesh of each test."""
+    return render_sail_mesh(workdir, run)
 
 
 def status(mesh: WorkDir, run: Run) -> dict[str, Any]:
@@ -124,28 +95,6 @@ def signers(mesh: WorkDir) -> set[str]:
     ]
     assert all(chain[0].issuer == chain[1].subject for chain in found)
     return {chain[1].subject.rfc4514_string().split(",")[0] for chain in found}
-
-
-def rendered(mesh: WorkDir, run: Run) -> set[str]:
-    """Renders, and gives what of the files of a cluster changed, the lock aside; a second render changes nothing."""
-    before = mesh.snapshot()
-    ran = run("render", cwd=mesh)
-    assert ran.code == 0, ran.err
-    assert run("render", "--check", cwd=mesh).code == 0
-    after = mesh.snapshot()
-    paths = {
-        p.split("/", 2)[2]
-        for p in after
-        if p.startswith("out/") and p.count("/") > 1 and after[p] != before.get(p)
-    }
-    return paths - {"mesh.lock"}
-
-
-def advance(mesh: WorkDir, run: Run, clock: Clock, time: str = "24h") -> None:
-    """Waits, and goes a step on."""
-    clock.pass_(days=2)
-    ran = run(*ROTATE, "advance", "--seen-for", time, cwd=mesh)
-    assert ran.code == 0, ran.err
 
 
 # The three steps

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import CLUSTERS, SEED, TOP, Ages, Controller, Golden, Run, WorkDir
-from tests.unit.stores.test_stores import EXTERNAL, SAIL, tree
+from tests.support.sealed_trees import EXTERNAL, SAIL, tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 
 from kubectl_mesh.cli import clock
 from tests.conftest import TOP, Run
-from tests.test_golden import copy_of
+from tests.support.goldens import copy_of
 
 KEPT = TOP / "tests" / "kept" / "63637b9"
 Words = list[str]

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubectl_mesh.x509.certificates import load_key
-from tests.cli.test_certs_rotate import ISTIO, ROTATE, Clock
-from tests.cli.test_certs_rotate import clock as clock  # noqa: PLC0414 -- a fixture
 from tests.conftest import TOP, Golden, Run, WorkDir
 from tests.support.authorities import make_root
+from tests.support.clocks import Clock
 from tests.support.meshes import MESHES, Mesh
+from tests.support.rotations import ISTIO, ROTATE
 
 STEPS = TOP / "tests" / "golden" / "steps"
 EAST, WEST = "context-east-1", "context-west-1"

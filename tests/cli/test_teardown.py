@@ -16,7 +16,7 @@ import yaml
 from kubectl_mesh import targets
 from kubectl_mesh.model.git_url import flux_url, is_argocd_url
 from tests.conftest import TOP, Ran, Run, WorkDir
-from tests.real.test_kinds import tool as program
+from tests.support.programs import tool as program
 from tests.support.standin_cluster import World, chart_objects, simplify_object
 
 CASES = [

@@ -16,9 +16,9 @@ import yaml
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load_document
-from tests.cli.test_verbs import valid
 from tests.conftest import Golden, Run, WorkDir, snapshot
-from tests.test_golden import GOLDEN, copy_of, files
+from tests.support.checked import valid
+from tests.support.goldens import GOLDEN, copy_of, files
 
 Make = Callable[..., WorkDir]
 DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)

@@ -19,24 +19,11 @@ import yaml
 
 from kubectl_mesh.cli import VERBS
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
-from kubectl_mesh.yaml_io import assets
 from tests.conftest import SEED, TOP, Run, WorkDir
+from tests.support.checked import valid
 
 Make = Callable[..., WorkDir]
 BIN = Path(sys.executable).parent
-
-
-def schema(name: str) -> dict[str, object]:
-    """The schema of a verb's `-o json`."""
-    found: dict[str, object] = assets.load_schema(f"output/{name}.schema.json")
-    return found
-
-
-def valid(name: str, text: str) -> dict[str, object]:
-    """A report, checked against its schema."""
-    value: dict[str, object] = json.loads(text)
-    jsonschema.Draft202012Validator(schema(name)).validate(value)
-    return value
 
 
 # Ways in

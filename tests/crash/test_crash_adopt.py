@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_adopt import TODAY, todays_remote
 from tests.crash.test_crash import (
     FULL,
     KILL,
@@ -27,6 +26,7 @@ from tests.crash.test_crash import (
     traced,
     warm,
 )
+from tests.support.adopted import TODAY, todays_remote
 from tests.support.authorities import cacerts, dump, make_root, makefile, self_signed
 
 __all__ = ["first", "start", "warm"]

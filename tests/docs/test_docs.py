@@ -21,6 +21,7 @@ from kubectl_mesh.cli.schema import names
 from kubectl_mesh.explain import MESSAGES
 from kubectl_mesh.istio.versions import CHANGES
 from tests.conftest import SEED, TOP, Golden, Run
+from tests.support.page_commands import LATER, commands
 
 PAGES = (
     "README.md",
@@ -205,11 +206,6 @@ def test_links(page: str) -> None:
         path = (TOP / page).parent / name if name else TOP / page
         assert path.exists(), target
         assert not heading or heading in headings(path), target
-
-
-def commands(page: str) -> list[str]:
-    """The shell blocks of a page."""
-    return re.findall(r"^```sh\n(.*?)^```$", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 STUB = """#!/usr/bin/env bash
@@ -528,15 +524,6 @@ def test_the_page_of_stores_runs(follow: Follow) -> None:
         ).stdout
         assert "-key" not in tracked
         assert ".token" not in tracked
-
-
-LATER = """#!/usr/bin/env bash
-# Stands for the days that pass before the next step of a rotation.
-if [[ "$*" == *"rotate-root advance"* ]]; then
-  sed -i 's/"since": "[^"]*"/"since": "2026-01-01T00:00:00Z"/' certs/rotation.json
-fi
-exec {program} "$@"
-"""
 
 
 def test_the_page_of_certificates_runs(tmp_path: Path) -> None:

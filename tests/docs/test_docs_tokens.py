@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import SEED
-from tests.docs.test_docs import commands
+from tests.support.page_commands import commands
 
 PAGE = "docs/tokens.md"
 STUB = r"""#!/usr/bin/env bash

@@ -18,22 +18,13 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from kubectl_mesh.graph.letters import width
-from tests.cli.test_graph import HOSTILE, ODD, fleet, graph, rendered
 from tests.conftest import Run
+from tests.support.chromium import FLAGS
+from tests.support.pictures import HOSTILE, ODD, fleet, graph, rendered
 
 MERMAID = Path(sys.prefix) / "mermaid.min.js"
 CALM = {"name": "prefers-reduced-motion", "value": "reduce"}
 """So that nothing is still on its way when it is clicked."""
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def program(*names: str) -> str:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,23 +16,13 @@ import yaml
 from kubectl_mesh.stores import sealed
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.write import dump_yaml
-from tests.conftest import TOP, Run
-from tests.test_golden import CASES, GOLDEN
+from tests.conftest import Run
+from tests.support.goldens import CASES, GOLDEN
+from tests.support.programs import SHARED, location, tool
 
-BIN = Path(sys.executable).parent
 TREES = [GOLDEN / case / "tree" for case in CASES]
 HIDDEN = r"(^|/)\.[^/]*$"
 """The settings for sops and KSOPS, which are no objects of a cluster."""
-SHARED = TOP.parent / "shared" / "conformance.sh"
-
-
-def tool(name: str) -> str:
-    """A program beside this Python or on PATH; the test is skipped where there is none, but for kubeconform, which `make` installs."""
-    found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
-    if found is None:
-        assert name != "kubeconform", "`make setup` installs kubeconform"
-        pytest.skip(f"{name} is not on PATH")
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +60,6 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
         return made[tree]
 
     return copy
-
-
-def location(run: Run) -> str:
-    """The schema location that the verb prints."""
-    return run("schema", "--location").out.strip()
 
 
 @pytest.mark.parametrize("tree", TREES, ids=CASES)

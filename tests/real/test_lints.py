@@ -13,8 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.cli import clock as shell
-from tests.cli.test_certs_rotate import ISTIO, ROTATE, Clock
 from tests.conftest import Run, WorkDir
+from tests.support.clocks import Clock
+from tests.support.rotations import ISTIO, ROTATE
 
 Make = Callable[..., WorkDir]
 TYPES = ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"]

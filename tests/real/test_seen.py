@@ -19,9 +19,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.cli.test_certs_rotate import ISTIO, NAMES, ROTATE, START, Clock, Make, advance
-from tests.cli.test_certs_rotate import clock as clock  # noqa: PLC0414  a fixture
 from tests.conftest import Run, WorkDir
+from tests.support.clocks import START, Clock
+from tests.support.rotations import ISTIO, NAMES, ROTATE, Make, advance
 
 PROXY, APP = {"name": "istio-proxy"}, {"name": "app"}
 PODS = [

@@ -17,23 +17,11 @@ from hypothesis import strategies as st
 from kubectl_mesh.credentials import leaks
 from kubectl_mesh.text import single_line
 from tests.conftest import CLUSTERS, Ages, Controller, Run, WorkDir
-from tests.test_golden import CASES, GOLDEN
-from tests.unit.stores.test_stores import EXTERNAL, SAIL, forms, tree
+from tests.support.goldens import CASES, GOLDEN
+from tests.support.programs import git
+from tests.support.sealed_trees import EXTERNAL, SAIL, forms, tree
 
 Make = Callable[..., WorkDir]
-
-
-def git(mesh: WorkDir, *words: str) -> str:
-    """Runs git in a working directory."""
-    environment = {"PATH": os.environ["PATH"], "HOME": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    named = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
-    return subprocess.run(
-        ["git", "-C", mesh, *named, *words],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    ).stdout
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from kubectl_mesh.model import SecretManifest
 from kubectl_mesh.stores import external, sops
 from kubectl_mesh.yaml_io.write import dump_yaml
 from tests.conftest import CLUSTERS, Ages, Controller, Run, WorkDir
-from tests.unit.stores.test_stores import (
+from tests.support.sealed_trees import (
     EXTERNAL,
     SAIL,
     changed,

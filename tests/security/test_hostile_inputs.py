@@ -17,15 +17,20 @@ from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.make import build_root
 from kubectl_mesh.pki.wanted import Wanted
-from tests.cli.test_certs_rotate import ROTATE, Clock, advance, rendered
-from tests.cli.test_certs_rotate import clock as clock  # noqa: PLC0414 -- a fixture
-from tests.cli.test_certs_rotate import mesh as mesh  # noqa: PLC0414 -- a fixture
 from tests.conftest import Run, WorkDir
 from tests.support.authorities import make_root, openssl
+from tests.support.clocks import Clock
+from tests.support.rotations import ROTATE, advance, render_sail_mesh, rendered
 
 Make = Callable[..., WorkDir]
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 HOSTILE = "\x1b[31m\u202egnp\u200b;\r\n,BEGIN:X\u2066\x00"
+
+
+@pytest.fixture
+def mesh(workdir: Make, run: Run, clock: Clock) -> WorkDir:
+    """The mesh of each test."""
+    return render_sail_mesh(workdir, run)
 
 
 def refused(run: Run, mesh: WorkDir, words: "tuple[str | Path, ...]", said: str) -> None:

@@ -14,10 +14,18 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_certs_rotate import ISTIO, ROTATE, Clock, advance, certificates, mark, rendered
-from tests.cli.test_certs_rotate import clock as clock  # noqa: PLC0414 -- a fixture
-from tests.cli.test_certs_rotate import mesh as mesh  # noqa: PLC0414 -- a fixture
 from tests.conftest import Ran, Run, WorkDir
+from tests.support.clocks import Clock
+from tests.support.rotations import (
+    ISTIO,
+    ROTATE,
+    Make,
+    advance,
+    certificates,
+    mark,
+    render_sail_mesh,
+    rendered,
+)
 
 VERBS = (
     (*ROTATE, "status"),
@@ -31,6 +39,12 @@ VERBS = (
     ("diff",),
 )
 """Whatever goes by where a rotation stands."""
+
+
+@pytest.fixture
+def mesh(workdir: Make, run: Run, clock: Clock) -> WorkDir:
+    """The mesh of each test."""
+    return render_sail_mesh(workdir, run)
 
 
 def edited(mesh: WorkDir, **over: object) -> dict[str, Any]:

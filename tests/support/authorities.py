@@ -4,9 +4,13 @@ import base64
 import json
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 CA = (
     "-addext",
@@ -246,3 +250,22 @@ def dump(path: Path, *values: object) -> Path:
     path.write_text(yaml.safe_dump(whole))
     path.chmod(0o600)
     return path
+
+
+def authority(begin: datetime | None = None, end: datetime | None = None) -> bytes:
+    """A CA for an API server, valid from one day to another."""
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes")])
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+    )
+    built = built.not_valid_before(begin or now - timedelta(days=400)).not_valid_after(
+        end or now + timedelta(days=4000)
+    )
+    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from tests.cli.test_certs_rotate import ISTIO, ROTATE, START
 from tests.conftest import CLUSTERS, Ages, Controller, Ran, Run, WorkDir
 from tests.support.authorities import dump, secret
+from tests.support.clocks import START
+from tests.support.rotations import ISTIO, ROTATE
 
 Make = Callable[..., WorkDir]
 Values = dict[str, bytes]

@@ -14,8 +14,8 @@ import yaml
 from kubectl_mesh.checks.table import CHECKS
 from tests.conftest import TOP, Run, WorkDir
 from tests.support import broken
+from tests.support.authorities import authority
 from tests.support.broken import Break, make
-from tests.unit.checks.test_unknown import authority
 
 REMEDIES = {check.id: check.remedy for check in CHECKS}
 

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,16 +10,15 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubectl_mesh.checks.table import CHECKS
 from kubectl_mesh.explain import CLEARED, MESSAGES, OPEN, PROVEN, judge
 from kubectl_mesh.yaml_io import assets
-from tests.cli.test_explain import PASTED, explained
 from tests.conftest import SEED, Run, WorkDir
 from tests.support import broken
+from tests.support.authorities import authority
+from tests.support.checked import check_results, page_data
+from tests.support.pasted_errors import PASTED, explained
 
 Make = Callable[..., WorkDir]
 SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec: {version: v1.30.3}\n"
@@ -28,25 +26,6 @@ STATED = {
     name: {"server": f"https://192.0.2.{n}:6443"}
     for n, name in enumerate(("context-east-1", "context-east-2", "context-west-1"), 1)
 }
-
-
-def check_results(run: Run, mesh: WorkDir, *words: str) -> dict[str, dict[str, Any]]:
-    """The result of every check by its id, as the schema describes it."""
-    value = json.loads(run("check", "-o", "json", *words, cwd=mesh).out)
-    jsonschema.Draft202012Validator(assets.load_schema("output/check.schema.json")).validate(value)
-    return {check["id"]: check for check in value["checks"]}
-
-
-def page_data(run: Run, mesh: WorkDir) -> dict[str, Any]:
-    """What the page of `graph` shows."""
-    found = re.search(
-        r'<script[^>]*type="application/json"[^>]*>(.*?)</script>',
-        run("graph", "-o", "html", cwd=mesh).out,
-        re.DOTALL,
-    )
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 # What is pending
@@ -296,25 +275,6 @@ def test_unknown_in_every_output(workdir: Make, run: Run) -> None:
 
 
 # CAs of API servers
-
-
-def authority(begin: datetime | None = None, end: datetime | None = None) -> bytes:
-    """A CA for an API server, valid from one day to another."""
-    now = datetime.now(UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes")])
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-    )
-    built = built.not_valid_before(begin or now - timedelta(days=400)).not_valid_after(
-        end or now + timedelta(days=4000)
-    )
-    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def ca_mesh(where: str, pem: bytes, make: Make) -> tuple[WorkDir, str]:

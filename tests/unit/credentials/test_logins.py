@@ -15,7 +15,7 @@ from kubectl_mesh import targets
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.credentials.logins import parse_claims
 from tests.conftest import Run, WorkDir
-from tests.real.test_kinds import tool
+from tests.support.programs import tool
 
 Make = Callable[..., WorkDir]
 DAY = datetime(2026, 12, 1, 12, tzinfo=UTC)

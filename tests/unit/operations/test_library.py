@@ -15,7 +15,7 @@ import kubectl_mesh
 from kubectl_mesh import MeshError, build, check, diff, load
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from tests.conftest import TOP, Run, WorkDir
-from tests.test_golden import files
+from tests.support.goldens import files
 
 Make = Callable[..., WorkDir]
 NOW = datetime.now(UTC)

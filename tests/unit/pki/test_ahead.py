@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.cli.test_certs_rotate import ROTATE, START, Clock
-from tests.cli.test_certs_rotate import clock as clock  # noqa: PLC0414 -- a fixture
 from tests.conftest import Run, WorkDir
+from tests.support.clocks import START, Clock
 from tests.support.meshes import EAST, OTHER, WEST, Csr
+from tests.support.rotations import ROTATE
 
 Make = Callable[..., WorkDir]
 LACKS = "certs/ca-crl.pem: has no valid CRL of O=new, CN=Root CA, which is to sign next: proxies would refuse what it signs\n"

@@ -18,7 +18,7 @@ from kubectl_mesh.model import Expiry
 from kubectl_mesh.render.alerts import remembered
 from kubectl_mesh.reports.calendar import calendar
 from tests.conftest import Run, WorkDir
-from tests.test_golden import DAY, GOLDEN, copy_of, files
+from tests.support.goldens import DAY, GOLDEN, copy_of, files
 
 END = datetime(2027, 11, 1, 12, 30, 5, tzinfo=UTC)
 ONE = Expiry(

@@ -12,8 +12,8 @@ import yaml
 
 from kubectl_mesh.safety.refusal import WAY_OUT_PREFIX
 from tests.conftest import CLUSTERS, Ran, Run, WorkDir, snapshot
-from tests.security.test_guards import git
 from tests.support.meshes import EAST, ISTIO, MESHES, OTHER, WEST, Mesh
+from tests.support.programs import git
 
 Make = Callable[..., WorkDir]
 STORES = ("plain", "sops", "sealed", "external")

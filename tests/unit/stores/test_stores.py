@@ -24,7 +24,8 @@ from kubectl_mesh.model import STAGES, SecretManifest
 from kubectl_mesh.stores import age, sealed, sops
 from kubectl_mesh.yaml_io.write import dump_yaml
 from tests.conftest import CLUSTERS, SEED, Ages, Controller, Run, WorkDir
-from tests.real.test_kinds import SHARED, tool
+from tests.support.programs import SHARED, tool
+from tests.support.sealed_trees import EXTERNAL, SAIL, changed, forget_private, go_template, tree
 
 Make = Callable[..., WorkDir]
 
@@ -46,20 +47,6 @@ def kubeseal() -> str:
     return found
 
 
-def tree(mesh: WorkDir) -> dict[str, bytes]:
-    """The files of the tree."""
-    return {
-        p.relative_to(mesh / "out").as_posix(): p.read_bytes()
-        for p in sorted((mesh / "out").rglob("*"))
-        if p.is_file()
-    }
-
-
-def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
-    """The paths that differ."""
-    return {path for path in {*before, *after} if before.get(path) != after.get(path)}
-
-
 def ciphertexts(body: bytes) -> list[str]:
     """The encrypted values of a file, in order; the last one is the MAC."""
     return re.findall(r"ENC\[[^\]]*\]", body.decode())
@@ -76,16 +63,6 @@ def open_with(program: str, identity: Path, path: Path) -> subprocess.CompletedP
     return subprocess.run(
         [program, "decrypt", path], capture_output=True, text=True, check=False, env=env
     )
-
-
-def forget_private(mesh: WorkDir, *, seal_key: bool = True) -> None:
-    """Takes away what git does not have."""
-    for path in [
-        *(mesh / "certs").rglob("*key.pem"),
-        *([mesh / "certs" / "seal-key"] if seal_key else []),
-    ]:
-        path.unlink()
-    shutil.rmtree(mesh / "credentials")
 
 
 def test_sops_opens_what_we_write(
@@ -725,29 +702,6 @@ def test_one_token_at_hand_is_enough_for_its_own_files(sealed_mesh: WorkDir, run
     }
 
 
-def forms(secret: bytes) -> list[bytes]:
-    """A secret as one might come across it: as it is, its long lines, in hex, in base64 at each of three places."""
-    lines = [line for line in secret.splitlines() if len(line) > 20 and b"-----" not in line] or [
-        secret.strip()
-    ]
-    found = []
-    for line in lines:
-        found += [line, line.hex().encode()]
-        for shift in range(3):
-            encoded = base64.b64encode(b"\0" * shift + line)
-            found.append(encoded[4 if shift else 0 : len(encoded) - 4])
-    return found
-
-
-EXTERNAL = {
-    "secrets": {
-        "store": "external",
-        "secretStore": {"kind": "ClusterSecretStore", "name": "vault"},
-        "path": "mesh",
-    }
-}
-
-
 def sealed_paths(mesh: WorkDir) -> list[str]:
     """The files that are SealedSecrets."""
     return [path for path, body in tree(mesh).items() if b"kind: SealedSecret" in body]
@@ -1079,28 +1033,6 @@ def test_verify_has_nothing_to_open_in_plain(workdir: Make, run: Run, ages: Ages
         "verify: opens what is sealed by the stores sops and sealed; the topology says store: plain"
         in ran.err
     )
-
-
-SAIL = "apiVersion: sailoperator.io/v1\nkind: Istio\nspec:\n  version: v1.31.3\n"
-
-
-def go_template(text: str, values: dict[str, str]) -> str:
-    """What the template engine of the External Secrets Operator makes of ours: the few functions that we use."""
-
-    def value(match: "re.Match[str]") -> str:
-        words = [word.strip() for word in match[1].split("|")]
-        if words == ['"{{"']:
-            return "{{"
-        found = values[words[0].removeprefix(".")]
-        for function in words[1:]:
-            found = {
-                "trim": str.strip,
-                "b64enc": lambda v: base64.b64encode(v.encode()).decode(),
-                "toJson": json.dumps,
-            }[function](found)  # type: ignore[operator]
-        return found
-
-    return re.sub(r"\{\{ (.*?) \}\}", value, text)
 
 
 def test_external_gives_the_secrets_that_plain_writes(workdir: Make, run: Run) -> None:

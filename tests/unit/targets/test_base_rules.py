@@ -13,8 +13,8 @@ from kubectl_mesh.targets import value_rules
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.yaml_io import read
 from tests.conftest import Run, WorkDir
-from tests.unit.checks.test_unknown import check_results, page_data
-from tests.unit.targets.test_targets import DELIVERIES, mesh
+from tests.support.checked import check_results, page_data
+from tests.support.starters import DELIVERIES, mesh
 
 Make = Callable[..., WorkDir]
 KINDS = tuple(DELIVERIES)

@@ -9,19 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubectl_mesh import targets
-from kubectl_mesh.workdir.topology_file import read_topology
 from tests.conftest import TOP, Run, WorkDir
-from tests.real.test_kinds import SHARED, location, tool
+from tests.support.programs import SHARED, location, tool
+from tests.support.starters import DELIVERIES, mesh
 
 Make = Callable[..., WorkDir]
-FLEET = {"contexts": {"kind-local": {"server": "https://198.51.100.99:6443"}}}
-DELIVERIES = {
-    "Istio": ("kubectl", "argocd", "flux"),
-    "IstioOperator": ("kubectl",),
-    "Application": ("kubectl", "argocd"),
-    "HelmRelease": ("kubectl", "flux"),
-}
 MATRIX = [
     (example, kind, tool_name, plane)
     for example in ("page", "fleet")
@@ -29,22 +21,6 @@ MATRIX = [
     for tool_name in tools
     for plane in ("sidecar", "ambient")
 ]
-
-
-def mesh(path: Path, example: str, kind: str, over: Mapping[str, object]) -> WorkDir:
-    """A working directory of an example with a starter base.yaml, quick keys and tokens for all."""
-    made = WorkDir(path)
-    path.mkdir()
-    for name in ("topology.yaml", "kubeconfig.yaml"):
-        made.write(name, (TOP / "examples" / example / name).read_bytes())
-    made.topology(
-        {"certificates": {"keyType": "ec-p256"}, **(FLEET if example == "fleet" else {}), **over}
-    )
-    made.write("base.yaml", targets.KINDS[kind].STARTER)
-    for cluster in read_topology(str(path)).clusters:
-        if cluster.is_joined:
-            made.token(cluster.name)
-    return made
 
 
 @pytest.mark.parametrize(("example", "kind", "delivery", "plane"), MATRIX)
