@@ -4,19 +4,19 @@ text.
 
 import difflib
 import json
+import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
-# Around a command or a path inside a text. Unicode reserves these four for internal use and will
-# never assign them to characters.
-_COMMAND = "\ufdd0", "\ufdd1"
-_PATH = "\ufdd2", "\ufdd3"
-_MARKED_COMMAND = re.compile("\ufdd0([^\ufdd0\ufdd1]*)\ufdd1")
-_MARKED_PATH = re.compile("\ufdd2([^\ufdd2\ufdd3]*)\ufdd3")
-_MARKS = str.maketrans("", "", "\ufdd0\ufdd1\ufdd2\ufdd3")
+# A part of every mark, random in each process, so that no foreign text contains a mark. Unicode
+# reserves these code points for internal use and will never assign them to characters.
+_TOKEN = "".join(chr(0xFDD5 + byte % 27) for byte in os.urandom(16))
+# Around a command or a path inside a text.
+_COMMAND = f"\ufdd0{_TOKEN}", f"\ufdd1{_TOKEN}"
+_PATH = f"\ufdd2{_TOKEN}", f"\ufdd3{_TOKEN}"
 
 
 def mesh_command(words: str) -> str:
@@ -44,27 +44,32 @@ def work_path(path: str) -> str:
 
 def render_commands(text: str, render: Callable[[str], str]) -> str:
     """A text with each command that is a value replaced by what `render` returns for it."""
-    return _MARKED_COMMAND.sub(lambda found: render(found[1]), text)
+    return _render_values(text, _COMMAND, render)
 
 
 def render_paths(text: str, render: Callable[[str], str]) -> str:
     """A text with each path that is a value replaced by what `render` returns for it."""
-    return _MARKED_PATH.sub(lambda found: render(found[1]), text)
+    return _render_values(text, _PATH, render)
 
 
-_PLACE = "\ufdd4"
-"""Takes the place of a command while lines are wrapped; no text contains it."""
+def _render_values(text: str, marks: tuple[str, str], render: Callable[[str], str]) -> str:
+    before, *parts = text.split(marks[0])
+    for part in parts:
+        value, _, after = part.partition(marks[1])
+        before += render(value) + after
+    return before
 
 
 def wrap_text(text: str, width: int, first: str = "", then: str = "") -> list[str]:
     """The lines of a text with at most `width` columns. `first` comes before the first line, `then`
-    before the others. Words and commands are not broken, and marks have no width.
+    before the others. Words and commands are not broken, and the marks of commands have no width.
     """
-    commands: list[str] = []
+    commands: list[tuple[str, str]] = []
 
     def hold_place(command: str) -> str:
-        commands.append(command)
-        return _PLACE * len(plain_text(command))
+        place = _TOKEN.ljust(len(plain_text(command)), "\ufdd4")
+        commands.append((place, command))
+        return place
 
     lines = textwrap.wrap(
         render_commands(text, hold_place),
@@ -74,12 +79,23 @@ def wrap_text(text: str, width: int, first: str = "", then: str = "") -> list[st
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [re.sub(f"{_PLACE}+", lambda _: mark_command(commands.pop(0)), line) for line in lines]
+    return [_fill_places(line, commands) for line in lines]
+
+
+def _fill_places(line: str, commands: list[tuple[str, str]]) -> str:
+    """A line with its commands in their places; they are removed from the list."""
+    while commands and commands[0][0] in line:
+        place, command = commands.pop(0)
+        line = line.replace(place, mark_command(command), 1)
+    return line
 
 
 def plain_text(text: str) -> str:
     """A text without marks: commands without options, paths relative to the working directory."""
-    return text if text.isascii() else text.translate(_MARKS)
+    if _TOKEN in text:
+        for mark in (*_COMMAND, *_PATH):
+            text = text.replace(mark, "")
+    return text
 
 
 class Text(str):
@@ -98,9 +114,9 @@ class Text(str):
 
 def keep_values(text: str) -> str:
     """A `Text` where a text contains values, otherwise the text itself."""
-    if text.isascii() or isinstance(text, Text):
+    if isinstance(text, Text):
         return text
-    return Text(text) if text.translate(_MARKS) != text else text
+    return Text(text) if _TOKEN in text else text
 
 
 def marked_text(text: str) -> str:
@@ -168,13 +184,21 @@ The ranges are fixed here, because Python's change with its version.
 def _invisible_pattern() -> re.Pattern[str]:
     # Controls and invisible characters move a terminal's cursor or disguise a text. Ranges outside
     # ASCII are slow to compile and seldom needed.
-    return re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT_CHARACTERS}\ud800-\udfff]")
+    return re.compile(
+        f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{FORMAT_CHARACTERS}\ud800-\udfff\ufdd0-\ufdef]"
+    )
 
 
-def _escape_text(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return (
-        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+def _escape_invisible(text: str, escape: Callable[[str], str]) -> str:
+    """A text with `escape` applied to every invisible character, except in marks."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    *marked, last = text.split(_TOKEN)
+    parts = [(part[:-1], f"{part[-1:]}{_TOKEN}") for part in marked]
+    pattern = _invisible_pattern()
+    return "".join(
+        pattern.sub(lambda match: escape(match[0]), part) + mark
+        for part, mark in [*parts, (last, "")]
     )
 
 
@@ -182,18 +206,23 @@ def escape_for_terminal(text: str) -> str:
     """A text that is safe to print: newlines stay, other controls and invisible characters are
     escaped.
     """
-    if text.isascii() and text.replace("\n", "").isprintable():
-        return text
-    return _invisible_pattern().sub(_escape_text, text)
+    return _escape_invisible(text, _terminal_escape)
+
+
+def _terminal_escape(char: str) -> str:
+    code = ord(char)
+    return (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    )
 
 
 def escape_for_json(text: str) -> str:
     """The same JSON, with controls and invisible characters as JSON escapes."""
-    if text.isascii() and text.replace("\n", "").isprintable():
-        return text
-    return _invisible_pattern().sub(
-        lambda m: "".join(f"\\u{unit:04x}" for unit in _utf16_units(m[0])), text
-    )
+    return _escape_invisible(text, _json_escape)
+
+
+def _json_escape(char: str) -> str:
+    return "".join(f"\\u{unit:04x}" for unit in _utf16_units(char))
 
 
 def _utf16_units(char: str) -> tuple[int, ...]:

@@ -86,7 +86,7 @@ def put_calendar(text: str) -> None:
     """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's
     lines do.
     """
-    click.echo(plain_text(text).encode(), nl=False)
+    click.echo(text.encode(), nl=False)
 
 
 def warn(problems: Iterable[Problem]) -> None:

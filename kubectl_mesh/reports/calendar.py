@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from kubectl_mesh.model import Expiry
-from kubectl_mesh.text import escape_for_terminal
+from kubectl_mesh.text import escape_for_terminal, plain_text
 
 REMIND = timedelta(days=30)
 
@@ -50,9 +50,9 @@ def _time(when: datetime) -> str:
 
 def _text(value: str) -> str:
     """A TEXT (section 3.3.11)."""
-    value = escape_for_terminal(value)
-    for plain, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
-        value = value.replace(plain, escaped)
+    value = escape_for_terminal(plain_text(value))
+    for special, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
+        value = value.replace(special, escaped)
     return value
 
 

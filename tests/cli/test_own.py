@@ -86,6 +86,7 @@ def test_each_verb_gets_what_it_takes(path: tuple[str, ...]) -> None:
         f"see: {mesh_command('render --help')}",
         mesh_command("certs sign -C ROOT-DIR --to signed"),
     ],
+    ids=plain_text,
 )
 def test_what_is_no_command_of_this_directory_stays(text: str) -> None:
     """Prose, groups of verbs, help, another directory."""

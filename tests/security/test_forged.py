@@ -24,6 +24,8 @@ from tests.conftest import CLUSTERS, SEED, TOP, Ran, Run, WorkDir
 
 Make = Callable[..., WorkDir]
 FORGED = "x\nFORGED: ok\u202e\u061c\r\x1b[31m"
+MARKED = "FORGED: ok\ufdd0\ufdd1\ufdd2\ufdd3end"
+"""The characters by which the package marks commands and paths inside of texts."""
 REPORTS = [
     ["describe"], ["describe", "-o", "table"], ["check"], ["diff"], ["certs", "status"], ["tokens", "status"], ["verify"], ["graph"],
     ["render", "--dry-run"], ["render", "--check"], ["teardown"], ["render"], ["diff", "out", "other"], ["certs", "rotate-root", "status"],
@@ -235,6 +237,70 @@ def test_reports(mesh: WorkDir, run: Run, forge: Callable[[WorkDir], None]) -> N
         look(run(*words, cwd=mesh), words)
 
 
+def look_at_marks(ran: Ran, words: object) -> int:
+    """Fails where such a character was taken out or is not escaped; gives how often the name is there."""
+    assert "a fault of its own" not in ran.err, (words, ran.err)
+    text = ran.out.replace("\r\n ", "") + ran.err
+    assert not re.search("[\ufdd0-\ufdef]", text), (words, text)
+    whole = r"\\{1,2}ufdd0\\{1,2}ufdd1\\{1,2}ufdd2\\{1,2}ufdd3end"
+    places = list(re.finditer("FORGED: ok", text))
+    for place in places:
+        assert re.match(f"{whole}|…|[^a-z]*$", text[place.end() :]), (words, text)
+    return len(places)
+
+
+@pytest.mark.parametrize("forge", FORGERIES)
+def test_marks_are_escaped(
+    mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch, forge: Callable[[WorkDir], None]
+) -> None:
+    """The characters of our own marks stay visible, in every report, wherever somebody wrote them."""
+    monkeypatch.setattr(sys.modules[__name__], "FORGED", MARKED)
+    forge(mesh)
+    more = [
+        *(["check", "-o", kind] for kind in ("json", "sarif", "junit", "short")),
+        *(["diff", "out", "other", "-o", kind] for kind in ("json", "markdown")),
+        ["describe", "-o", "json"],
+        ["certs", "status", "-o", "json"],
+        ["certs", "status", "-o", "ics"],
+        ["graph", "-o", "html"],
+    ]
+    # A script keeps the characters, since a shell reads it.
+    reports = [*more, *(words for words in REPORTS if words != ["teardown"])]
+    outputs = [(words, run(*words, cwd=mesh)) for words in reports]
+    shown = sum([look_at_marks(ran, words) for words, ran in outputs])
+    assert bool(shown) != (forge in (forge_authority, forge_claims, forge_kubeconfig))
+    values = [json.loads(ran.out) for words, ran in outputs if words[-1] == "json" and ran.out]
+    kept = MARKED in json.dumps(values, ensure_ascii=False)
+    assert kept == bool(shown) or forge is forge_topology
+
+
+def test_marks_in_arguments_are_escaped(mesh: WorkDir, run: Run, tmp_path: Path) -> None:
+    """Verbs, options, values of options, folders and files."""
+    (tmp_path / MARKED).mkdir()
+    for words in (
+        [MARKED],
+        ["check", f"--{MARKED}"],
+        ["check", "--id", MARKED],
+        ["check", "-C", MARKED],
+        ["check", "-C", f"../{MARKED}"],
+        ["render", "-o", MARKED],
+        ["render", "--out", f"{MARKED}/{MARKED}", "--check"],
+        ["certs", "renew", MARKED],
+        ["certs", "import", "context-east-1", MARKED],
+        ["certs", "crl", "--add", MARKED],
+        ["diff", MARKED, "out"],
+        ["remove", MARKED],
+        ["add", MARKED, "--network", "network-east"],
+        ["add", "b", "--network", MARKED],
+        ["describe", "--cluster", MARKED],
+        ["adopt", MARKED, "-C", "new"],
+        ["explain", "-C", MARKED, "Unauthorized"],
+        ["schema", MARKED],
+        ["init", "-C", f"../{MARKED}", "--mesh-id", MARKED],
+    ):
+        assert look_at_marks(run(*words, cwd=mesh), words), words
+
+
 def test_a_root_of_ones_own(workdir: Make, run: Run, tmp_path: Path) -> None:
     """The same, where the root with such a name is in use."""
     mesh = workdir(over={"certificates": {"issuer": "csr"}})
@@ -275,8 +341,13 @@ def test_kubeconfigs_of_init_and_add(workdir: Make, run: Run, tmp_path: Path) ->
         look(run(*words, cwd=mesh), words)
 
 
-def test_dumps(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("look", [look, look_at_marks])
+def test_dumps(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Ran, object], object]
+) -> None:
     """What `adopt` reads: names, namespaces, kinds, labels and annotations, of the whole dump and one after the other."""
+    if look is look_at_marks:
+        monkeypatch.setattr(sys.modules[__name__], "FORGED", MARKED)
     source = SEED.parent.parent / "tests/adopt"
     whole = {path: path.read_text() for path in sorted(source.rglob("*.yaml"))[:6]}
     for number, (path, text) in enumerate(whole.items()):
