@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, Member, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, Member, Plan, Server
 from kubectl_mesh.observed import TreeReader
 from kubectl_mesh.observed.parse import digest_value
 from kubectl_mesh.observed.sources import read_tree_files
@@ -108,19 +108,9 @@ def _judge_secret(
         return SecretState("no server", "the kubeconfig in it has no server")
     server, login = other.server, other.peer_login("" if directory == BUNDLE_FOLDER else directory)
     if server is not None and own.server is not None:
-        if own.server != server.url:
-            return SecretState(
-                "wrong server", f"{own.server} ({server.url} in the inputs)", own.server
-            )
-        if own.ca != hashlib.sha256(server.ca).hexdigest():
-            return SecretState("wrong CA", "another CA than the one in the inputs", own.server)
-        if own.tls_name != server.tls_server_name:
-            return SecretState(
-                "wrong server name",
-                f"tls-server-name {own.tls_name or 'missing'} ({server.tls_server_name or 'none'}"
-                " in the inputs)",
-                own.server,
-            )
+        state = _judge_server(own, own.server, server)
+        if state is not None:
+            return state
     if own.expires is not None and own.expires <= now:
         return SecretState("expired token", f"since {own.expires:%Y-%m-%d}", own.server)
     if own.secret is not None and login is not None and own.secret != digest_value(dict(login)):
@@ -130,3 +120,18 @@ def _judge_secret(
             own.server,
         )
     return SecretState("out of date" if rendered else "not compared", None, own.server)
+
+
+def _judge_server(secret: RemoteSecret, url: str, server: Server) -> SecretState | None:
+    """The first difference between the server in a remote secret and that of the inputs."""
+    if url != server.url:
+        return SecretState("wrong server", f"{url} ({server.url} in the inputs)", url)
+    if secret.ca != hashlib.sha256(server.ca).hexdigest():
+        return SecretState("wrong CA", "another CA than the one in the inputs", url)
+    if secret.tls_name != server.tls_server_name:
+        detail = (
+            f"tls-server-name {secret.tls_name or 'missing'} ({server.tls_server_name or 'none'}"
+            " in the inputs)"
+        )
+        return SecretState("wrong server name", detail, url)
+    return None
