@@ -30,7 +30,6 @@ NOT_YET = {
     "explain/__init__.py:named",
     "graph/edges.py:Reading.of",
     "graph/shapes.py:written",
-    "observed/values.py:MeshState.held",
     "operations/base_file.py:lost",
     "operations/build.py:narrowed",
     "operations/checked_inputs.py:CheckedInputs.archived",

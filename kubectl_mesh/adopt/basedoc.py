@@ -5,22 +5,22 @@ the mesh sets.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.running import Mesh
+from kubectl_mesh.adopt.running import RunningMesh
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.control_dumps import HELM, DumpedControlPlane
+from kubectl_mesh.observed.control_dumps import HELM_VALUES, DumpedControlPlane
 from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import value_at
 from kubectl_mesh.yaml_io.write import dump_yaml
 
-BASE_HEAD = """\
+BASE_HEADER = """\
 # The control plane, customised once for all clusters, as `kubectl mesh adopt` found it: \
 what most of them have.
 # `kubectl mesh render` lays what makes the mesh over it.
 """
 
-_MESH: tuple[Path, ...] = (
+_MESH_PATHS: tuple[Path, ...] = (
     ("global", "istioNamespace"),
     ("global", "meshID"),
     ("global", "multiCluster", "clusterName"),
@@ -45,7 +45,7 @@ _MESH: tuple[Path, ...] = (
     ("ztunnel", "network"),
 )
 """The values that the mesh sets for each cluster, which a base.yaml for all clusters has not."""
-_GATEWAY: tuple[Path, ...] = (
+_GATEWAY_PATHS: tuple[Path, ...] = (
     ("networkGateway",),
     ("networkGatewayPorts",),
     ("name",),
@@ -55,7 +55,7 @@ _GATEWAY: tuple[Path, ...] = (
     ("service", "type"),
 )
 """The values of the chart gateway that the mesh sets for the east-west gateway."""
-_BESIDE: tuple[Path, ...] = (
+_PLACEMENT_PATHS: tuple[Path, ...] = (
     ("metadata",),
     ("spec", "defaultNamespace"),
     ("spec", "namespace"),
@@ -73,23 +73,27 @@ _BESIDE: tuple[Path, ...] = (
 )
 
 
-def without_mesh(one: DumpedControlPlane, kind: str, namespace: str) -> dict[str, Any]:
+def strip_mesh_settings(
+    control_plane: DumpedControlPlane, kind: str, namespace: str
+) -> dict[str, Any]:
     """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of
     base.yaml, for bare values.
 
     A component on the nodes keeps its namespace, unless that is Istio's own, `namespace`.
     """
-    if one.kind == HELM:
-        value: Json = {"spec": _under(kind, dict(one.values))}
+    if control_plane.kind == HELM_VALUES:
+        value: Json = {"spec": _wrap_helm_values(kind, dict(control_plane.values))}
     else:
-        value = dict(one.value)
-    path = INSTALL_KINDS[kind].values
-    mesh = (*_MESH, *(_GATEWAY if one.part == "gateway" else ()))
-    for gone in (*_BESIDE, *((*path, *p) for p in mesh)):
-        value = _less(value, gone)
-    own_kind = kind if one.kind == HELM else one.kind
-    namespace_path = INSTALL_KINDS[own_kind].namespace if one.part in NODE_COMPONENTS else ()
-    own_namespace = value_at(one.value, *namespace_path) if namespace_path else None
+        value = dict(control_plane.value)
+    path = INSTALL_KINDS[kind].values_path
+    mesh = (*_MESH_PATHS, *(_GATEWAY_PATHS if control_plane.component == "gateway" else ()))
+    for gone in (*_PLACEMENT_PATHS, *((*path, *p) for p in mesh)):
+        value = _remove_path(value, gone)
+    own_kind = kind if control_plane.kind == HELM_VALUES else control_plane.kind
+    namespace_path = (
+        INSTALL_KINDS[own_kind].namespace_path if control_plane.component in NODE_COMPONENTS else ()
+    )
+    own_namespace = value_at(control_plane.value, *namespace_path) if namespace_path else None
     if isinstance(own_namespace, str) and own_namespace != namespace:
         value = _set_value(value, namespace_path, own_namespace)
     assert isinstance(value, dict)
@@ -107,7 +111,7 @@ def without_mesh(one: DumpedControlPlane, kind: str, namespace: str) -> dict[str
     }
 
 
-def _under(kind: str, values: Json) -> Json:
+def _wrap_helm_values(kind: str, values: Json) -> Json:
     if kind == "HelmRelease":
         return {"chart": {"spec": {"chart": "istiod"}}, "interval": "10m", "values": values}
     if kind == "Application":
@@ -115,66 +119,74 @@ def _under(kind: str, values: Json) -> Json:
     return {"values": values}
 
 
-def _less(value: Json, path: Path) -> Json:
+def _remove_path(value: Json, path: Path) -> Json:
     """A value without what stands at a path, and without the mappings that are empty then."""
     if not isinstance(value, dict) or path[0] not in value:
         return value
-    kept = {key: part for key, part in value.items() if key != path[0]}
-    inner = _less(value[path[0]], path[1:]) if len(path) > 1 else None
+    others = {key: part for key, part in value.items() if key != path[0]}
+    inner = _remove_path(value[path[0]], path[1:]) if len(path) > 1 else None
     return (
-        kept
+        others
         if inner is None or inner == {}
         else {key: inner if key == path[0] else value[key] for key in value}
     )
 
 
-def _set_value(value: Json, path: Path, what: Json) -> Json:
+def _set_value(value: Json, path: Path, new: Json) -> Json:
     """A value with another at a path."""
-    kept = dict(value) if isinstance(value, dict) else {}
+    others = dict(value) if isinstance(value, dict) else {}
     return {
-        **kept,
-        path[0]: what if len(path) == 1 else _set_value(kept.get(path[0]), path[1:], what),
+        **others,
+        path[0]: new if len(path) == 1 else _set_value(others.get(path[0]), path[1:], new),
     }
 
 
-def most_common(values: Sequence[Json]) -> Json:
+def find_common_value(values: Sequence[Json]) -> Json:
     """One value for all clusters: at each path what most of them have, and of equals what the first
     has.
     """
-    whole = [v for v in values if isinstance(v, dict)]
-    if len(whole) < len(values):
+    mappings = [v for v in values if isinstance(v, dict)]
+    if len(mappings) < len(values):
         return max(values, key=values.count)
     merged = {}
-    for key in dict.fromkeys(k for v in whole for k in v):
-        having = [v[key] for v in whole if key in v]
-        if 2 * len(having) > len(whole) or (2 * len(having) == len(whole) and key in whole[0]):
-            merged[key] = most_common(having)
+    for key in dict.fromkeys(k for v in mappings for k in v):
+        having = [v[key] for v in mappings if key in v]
+        if 2 * len(having) > len(mappings) or (
+            2 * len(having) == len(mappings) and key in mappings[0]
+        ):
+            merged[key] = find_common_value(having)
     return merged
 
 
-def base_documents(mesh: Mesh, kind: str, version: str | None) -> dict[str, dict[str, Any]]:
+def build_base_documents(
+    mesh: RunningMesh, kind: str, version: str | None
+) -> dict[str, dict[str, Any]]:
     """The documents of base.yaml by the part that they customise, the main one first; none where no
     control plane was dumped.
     """
     parts: dict[str, list[DumpedControlPlane]] = {}
     spaces: dict[str, list[str]] = {}
     for cluster in mesh.clusters:
-        for plane in cluster.planes:
-            if not (plane.kind == "IstioOperator" and not plane.main):
+        for plane in cluster.control_planes:
+            if not (plane.kind == "IstioOperator" and not plane.is_istiod):
                 part = _document_name(plane)
                 parts.setdefault(part, []).append(plane)
                 spaces.setdefault(part, []).append(cluster.namespace)
     found: dict[str, dict[str, Any]] = {}
     for part in sorted(parts, key=lambda p: p != "istiod"):
-        made = most_common(
+        made = find_common_value(
             [
-                without_mesh(plane, kind, space)
+                strip_mesh_settings(plane, kind, space)
                 for plane, space in zip(parts[part], spaces[part], strict=True)
             ]
         )
         assert isinstance(made, dict)
         found[part] = made
-    if "istiod" in found and any(p.kind == HELM for p in parts["istiod"]) and version is not None:
+    if (
+        "istiod" in found
+        and any(p.kind == HELM_VALUES for p in parts["istiod"])
+        and version is not None
+    ):
         spec = found["istiod"]["spec"]
         if kind == "Istio":
             spec["version"] = f"v{version}"
@@ -189,11 +201,11 @@ def _document_name(plane: DumpedControlPlane) -> str:
     """The document of base.yaml that a control plane customises: that of istiod, of a kind for a
     component on the nodes, or of a chart.
     """
-    if plane.main:
+    if plane.is_istiod:
         return "istiod"
-    return plane.kind if INSTALL_KINDS[plane.kind].part else plane.part
+    return plane.kind if INSTALL_KINDS[plane.kind].component else plane.component
 
 
 def base_text(documents: Mapping[str, Mapping[str, Any]]) -> str:
     """base.yaml."""
-    return BASE_HEAD + "---\n".join(dump_yaml(dict(document)) for document in documents.values())
+    return BASE_HEADER + "---\n".join(dump_yaml(dict(document)) for document in documents.values())

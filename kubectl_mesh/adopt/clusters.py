@@ -5,70 +5,81 @@ from typing import Any
 
 from kubectl_mesh.adopt import identity, parts, reach
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.gateways import declared_gateways
-from kubectl_mesh.adopt.running import AGAIN, DEFAULT_NAMESPACE, Given, Mesh, Running
+from kubectl_mesh.adopt.gateways import find_declared_gateways
+from kubectl_mesh.adopt.running import (
+    DEFAULT_NAMESPACE,
+    DUMP_AGAIN,
+    Overrides,
+    RunningCluster,
+    RunningMesh,
+)
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.retired_registries import is_istio_charts
 from kubectl_mesh.observed.cacerts import find_signing_ca, is_signing_ca
 from kubectl_mesh.observed.kubeconfigs import is_kubeconfig
-from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.observed.remote_dumps import Read, is_remote_secret
+from kubectl_mesh.observed.objects import DumpedObject
+from kubectl_mesh.observed.remote_dumps import LoadDocument, is_dumped_remote_secret
 from kubectl_mesh.text import did_you_mean, value_text
 
-DEFAULT_DOMAIN = "cluster.local"
+DEFAULT_TRUST_DOMAIN = "cluster.local"
 
 
 def assemble_mesh(
-    found: Sequence[PlacedObject], read: Read, parse: Read, name_of: Any, given: Given, notes: Notes
-) -> Mesh:
+    resources: Sequence[DumpedObject],
+    load_kubeconfig: LoadDocument,
+    load_yaml: LoadDocument,
+    name_of: Any,
+    overrides: Overrides,
+    notes: Notes,
+) -> RunningMesh:
     """The mesh of these objects; what does not fit together goes to the notes.
 
     `read` loads a kubeconfig, every scalar a text, `parse` what else stands in an object as text.
     `name_of` makes a cluster's name of a context's.
     """
-    objects = parts.drop_duplicates(found, notes)
+    objects = parts.drop_duplicates(resources, notes)
     contexts = dict.fromkeys(o.context for o in objects if o.context)
     configs = [o for o in objects if is_kubeconfig(o)]
-    _note_strays(objects, contexts, given, notes)
-    running = [Running(c, tuple(o for o in objects if o.context == c)) for c in contexts]
+    _note_foreign_objects(objects, contexts, overrides, notes)
+    running = [RunningCluster(c, tuple(o for o in objects if o.context == c)) for c in contexts]
     for cluster in running:
-        parts.find_parts(cluster, read, parse, notes)
+        parts.find_parts(cluster, load_kubeconfig, load_yaml, notes)
         cluster.namespace = (
-            notes.settle(
+            notes.settle_value(
                 f"the namespace of Istio in {cluster.context}",
-                _namespaces(cluster),
-                AGAIN,
+                _namespace_evidence(cluster),
+                DUMP_AGAIN,
                 code="namespaces-differ",
             )
             or DEFAULT_NAMESPACE
         )
-        _authority(cluster, notes)
+        _find_signing_ca(cluster, notes)
     identity.name_clusters(running, configs, name_of, notes)
     for cluster in running:
-        identity.settle_identity(cluster, running, given, notes)
+        identity.settle_identity(cluster, running, overrides, notes)
     for cluster in running:
         reach.find_login(cluster, running, configs, notes)
         identity.find_primary(cluster, running, notes)
     reach.find_peers(running)
     for config in configs:
-        notes.use(config)
-    return Mesh(
-        _mesh_id(running, given, notes),
-        _trust_domain(running, notes),
+        notes.mark_used(config)
+    return RunningMesh(
+        _settle_mesh_id(running, overrides, notes),
+        _settle_trust_domain(running, notes),
         tuple(running),
-        declared_gateways(running, notes),
-        _charts(running, notes),
-        any("registry" in c.said for c in running),
+        find_declared_gateways(running, notes),
+        _settle_chart_repository(running, notes),
+        any("registry" in c.evidence for c in running),
     )
 
 
-def _note_strays(
-    objects: Sequence[PlacedObject], contexts: Collection[str], given: Given, notes: Notes
+def _note_foreign_objects(
+    objects: Sequence[DumpedObject], contexts: Collection[str], overrides: Overrides, notes: Notes
 ) -> None:
     """Notes objects of no cluster, and networks of clusters that were not dumped."""
     for stray in objects:
         if not stray.context and not is_kubeconfig(stray):
-            notes.use(stray)
+            notes.mark_used(stray)
             notes.problems.append(
                 Problem(
                     stray.place,
@@ -77,7 +88,7 @@ def _note_strays(
                     code="object-of-no-cluster",
                 )
             )
-    for context in given.networks:
+    for context in overrides.networks:
         if context not in contexts:
             notes.problems.append(
                 Problem(
@@ -91,14 +102,14 @@ def _note_strays(
             )
 
 
-def _evidence(running: Sequence[Running], what: str) -> list[Evidence]:
-    return [e for c in running for e in c.said.get(what, ())]
+def _collect_evidence(running: Sequence[RunningCluster], what: str) -> list[Evidence]:
+    return [e for c in running for e in c.evidence.get(what, ())]
 
 
-def _mesh_id(running: Sequence[Running], given: Given, notes: Notes) -> str:
-    mesh_id = given.mesh_id or notes.settle(
+def _settle_mesh_id(running: Sequence[RunningCluster], overrides: Overrides, notes: Notes) -> str:
+    mesh_id = overrides.mesh_id or notes.settle_value(
         "the name of the mesh",
-        _evidence(running, "mesh_id"),
+        _collect_evidence(running, "mesh_id"),
         "--mesh-id NAME settles it, and the render gives it to all",
         code="mesh-ids-differ",
     )
@@ -114,28 +125,30 @@ def _mesh_id(running: Sequence[Running], given: Given, notes: Notes) -> str:
     return mesh_id or ""
 
 
-def _trust_domain(running: Sequence[Running], notes: Notes) -> str | None:
+def _settle_trust_domain(running: Sequence[RunningCluster], notes: Notes) -> str | None:
     """The trust domain of the mesh, None where it is Istio's own."""
-    domains = _evidence(running, "trust_domain")
+    domains = _collect_evidence(running, "trust_domain")
     if domains:
         domains += [
-            Evidence(DEFAULT_DOMAIN, c.main.found.place, "no meshConfig.trustDomain")
+            Evidence(
+                DEFAULT_TRUST_DOMAIN, c.istiod_install.resource.place, "no meshConfig.trustDomain"
+            )
             for c in running
-            if c.main and "trust_domain" not in c.said
+            if c.istiod_install and "trust_domain" not in c.evidence
         ]
-    domain = notes.settle(
+    domain = notes.settle_value(
         "the trust domain",
         domains,
         "a topology has one; bring the clusters to one first (meshConfig.trustDomainAliases)",
         code="trust-domains-differ",
     )
-    return None if domain == DEFAULT_DOMAIN else domain
+    return None if domain == DEFAULT_TRUST_DOMAIN else domain
 
 
-def _charts(running: Sequence[Running], notes: Notes) -> str | None:
+def _settle_chart_repository(running: Sequence[RunningCluster], notes: Notes) -> str | None:
     """Where the charts come from, None where that is Istio's own repository."""
-    foreign = [e for e in _evidence(running, "charts") if not is_istio_charts(e.value)]
-    return notes.settle(
+    foreign = [e for e in _collect_evidence(running, "charts") if not is_istio_charts(e.value)]
+    return notes.settle_value(
         "the repository of the charts",
         foreign,
         "a topology has one (istio.charts)",
@@ -143,26 +156,28 @@ def _charts(running: Sequence[Running], notes: Notes) -> str | None:
     )
 
 
-def _namespaces(cluster: Running) -> Iterator[Evidence]:
+def _namespace_evidence(cluster: RunningCluster) -> Iterator[Evidence]:
     for found in cluster.objects:
-        if (is_signing_ca(found) or is_remote_secret(found)) and found.namespace:
+        if (is_signing_ca(found) or is_dumped_remote_secret(found)) and found.namespace:
             yield Evidence(found.namespace, found.place, f"where {found.name} is")
-    yield from cluster.said.get("namespace", ())
+    yield from cluster.evidence.get("namespace", ())
 
 
-def _authority(cluster: Running, notes: Notes) -> None:
-    held = [o for o in cluster.objects if is_signing_ca(o)]
-    for found in held:
-        notes.use(found)
-    if not held:
+def _find_signing_ca(cluster: RunningCluster, notes: Notes) -> None:
+    candidates = [o for o in cluster.objects if is_signing_ca(o)]
+    for found in candidates:
+        notes.mark_used(found)
+    if not candidates:
         return
     try:
-        cluster.authority = find_signing_ca(str(held[0].place), held, cluster.namespace)
+        cluster.signing_ca = find_signing_ca(
+            str(candidates[0].place), candidates, cluster.namespace
+        )
     except MeshError as error:
         notes.problems += error.problems
         return
-    for found in held:
-        if found is not cluster.authority.found:
-            notes.leave(
-                found, f"istiod signs with {cluster.authority.found.name}, which goes before it"
+    for found in candidates:
+        if found is not cluster.signing_ca.resource:
+            notes.add_unused(
+                found, f"istiod signs with {cluster.signing_ca.resource.name}, which goes before it"
             )

@@ -11,21 +11,25 @@ from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.cacerts import CACERTS, is_signing_ca
-from kubectl_mesh.observed.control_dumps import control_plane
+from kubectl_mesh.observed.control_dumps import parse_control_plane
 from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.objects import (
     LAST_APPLIED,
-    PlacedObject,
-    secret_data,
+    DumpedObject,
+    decode_secret,
     strip_server_fields,
 )
-from kubectl_mesh.observed.remote_dumps import Read, is_remote_secret, read_remotes
+from kubectl_mesh.observed.remote_dumps import (
+    LoadDocument,
+    is_dumped_remote_secret,
+    parse_remote_secrets,
+)
 from kubectl_mesh.observed.remotes import SERVICE_ACCOUNT_TYPE
 from kubectl_mesh.text import path_text
 from kubectl_mesh.yaml_io.lookup import value_at
 
-FILLED_IN = frozenset(
+DEFAULTED_KINDS = frozenset(
     ("Deployment", "Gateway", "Service", "ServiceAccount", "VirtualService", "Namespace")
 )
 """Kinds of which the API server fills in what nobody stated."""
@@ -48,39 +52,41 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ComparedCluster:
     """One cluster to be compared: what was dumped, and what was rendered."""
 
     name: str
-    dumped: Sequence[PlacedObject] = field(repr=False)
-    rendered: Sequence[PlacedObject] = field(repr=False)
-    version: str | None = None
+    dumped: Sequence[DumpedObject] = field(repr=False)
+    rendered: Sequence[DumpedObject] = field(repr=False)
+    istio_version: str | None = None
     """Of the istiod that runs there."""
 
 
-def find_differences(clusters: Sequence[Cluster], read: Read, notes: Notes) -> list[Difference]:
+def find_differences(
+    clusters: Sequence[ComparedCluster], load_kubeconfig: LoadDocument, notes: Notes
+) -> list[Difference]:
     """Every difference of every cluster; the objects that were compared are noted."""
     return [
         d
         for cluster in clusters
         for rendered in cluster.rendered
-        for d in _object(cluster, rendered, read, notes)
+        for d in _object_differences(cluster, rendered, load_kubeconfig, notes)
     ]
 
 
-def _object(
-    cluster: Cluster, rendered: PlacedObject, read: Read, notes: Notes
+def _object_differences(
+    cluster: ComparedCluster, rendered: DumpedObject, load_kubeconfig: LoadDocument, notes: Notes
 ) -> Iterator[Difference]:
     text = str(rendered)
-    other, key = _running(cluster, rendered)
+    other, key = _find_running(cluster, rendered)
     if other is None:
         yield Difference(
             cluster.name, text, "", "create", reasons.missing_reason(rendered, cluster.dumped)
         )
         return
-    notes.use(other)
-    if is_remote_secret(rendered):
-        yield from _remote(cluster, rendered, other, key, read)
+    notes.mark_used(other)
+    if is_dumped_remote_secret(rendered):
+        yield from _remote_secret_differences(cluster, rendered, other, key, load_kubeconfig)
         return
     mine, theirs = strip_server_fields(dict(rendered.value)), strip_server_fields(dict(other.value))
     assert isinstance(mine, dict)
@@ -94,7 +100,7 @@ def _object(
             f"{other.name or 'without a name'} is what runs: {reasons.renamed_reason(rendered)}",
         )
     if rendered.kind == "Secret":
-        yield from _data(cluster.name, rendered, other)
+        yield from _secret_differences(cluster.name, rendered, other)
         mine, theirs = (
             {k: v for k, v in value.items() if k not in ("data", "stringData")}
             for value in (mine, theirs)
@@ -104,36 +110,38 @@ def _object(
         theirs["apiVersion"] = mine.get(
             "apiVersion"
         )  # the API server serves every version of one object
-    for path, action in _walk(mine, theirs, ()):
+    for path, action in _compare_values(mine, theirs, ()):
         if path == ("metadata", "name"):
             continue
-        if action == "absent" and _of_no_interest(rendered, path):
+        if action == "absent" and _is_irrelevant(rendered, path):
             continue
         yield Difference(
             cluster.name,
             text,
             path_text(path),
             action,
-            reasons.field_reason(rendered, path, action, notes.dropped),
+            reasons.field_reason(rendered, path, action, notes.dropped_settings),
         )
 
 
-def _of_no_interest(rendered: PlacedObject, path: tuple[str | int, ...]) -> bool:
+def _is_irrelevant(rendered: DumpedObject, path: tuple[str | int, ...]) -> bool:
     """What stays as it is and means nothing to the mesh."""
     if rendered.kind in ("Gateway", "Service") and path[:2] == ("metadata", "annotations"):
         return False
-    if rendered.kind in FILLED_IN:
+    if rendered.kind in DEFAULTED_KINDS:
         return path[:2] != ("metadata", "labels") or rendered.kind == "Namespace"
     return path[0] == "metadata" and rendered.kind in INSTALL_KINDS
 
 
-def _running(cluster: Cluster, rendered: PlacedObject) -> tuple[PlacedObject | None, str]:
+def _find_running(
+    cluster: ComparedCluster, rendered: DumpedObject
+) -> tuple[DumpedObject | None, str]:
     """What runs in the place of a rendered object; for a remote secret with the key of its
     cluster.
     """
     alike = [o for o in cluster.dumped if o.kind == rendered.kind and o.group == rendered.group]
-    if is_remote_secret(rendered):
-        return _running_remote(alike, rendered)
+    if is_dumped_remote_secret(rendered):
+        return _find_running_remote(alike, rendered)
     named = [
         o for o in alike if o.name == rendered.name and o.namespace in (rendered.namespace, "")
     ]
@@ -142,15 +150,15 @@ def _running(cluster: Cluster, rendered: PlacedObject) -> tuple[PlacedObject | N
     if is_signing_ca(rendered):
         own = next(filter(is_signing_ca, cluster.dumped), None)
         return (own if own is not None and own.name == CACERTS else None), ""
-    return _renamed(cluster, alike, rendered), ""
+    return _find_renamed(cluster, alike, rendered), ""
 
 
-def _running_remote(
-    alike: Sequence[PlacedObject], rendered: PlacedObject
-) -> tuple[PlacedObject | None, str]:
+def _find_running_remote(
+    alike: Sequence[DumpedObject], rendered: DumpedObject
+) -> tuple[DumpedObject | None, str]:
     key = next(iter(rendered.value.get("data", {})), "")
     for found in alike:
-        if is_remote_secret(found) and key in {
+        if is_dumped_remote_secret(found) and key in {
             **(found.value.get("data") or {}),
             **(found.value.get("stringData") or {}),
         }:
@@ -158,46 +166,46 @@ def _running_remote(
     return None, key
 
 
-def _renamed(
-    cluster: Cluster, alike: Sequence[PlacedObject], rendered: PlacedObject
-) -> PlacedObject | None:
+def _find_renamed(
+    cluster: ComparedCluster, alike: Sequence[DumpedObject], rendered: DumpedObject
+) -> DumpedObject | None:
     """What does the same as a rendered object under another name: a control plane of the same
     part, or a Gateway that lets other networks pass.
     """
-    plane = control_plane(rendered)
+    plane = parse_control_plane(rendered)
     if plane is not None:
         for found in alike:
-            other = control_plane(found, cluster.dumped)
-            if other is not None and other.part == plane.part:
+            other = parse_control_plane(found, cluster.dumped)
+            if other is not None and other.component == plane.component:
                 return found
-    if rendered.kind == "Gateway" and _passes(rendered):
+    if rendered.kind == "Gateway" and _is_passthrough_gateway(rendered):
         for found in alike:
-            if found.namespace == rendered.namespace and _passes(found):
+            if found.namespace == rendered.namespace and _is_passthrough_gateway(found):
                 return found
     return None
 
 
-def _passes(found: PlacedObject) -> bool:
+def _is_passthrough_gateway(found: DumpedObject) -> bool:
     """Whether a Gateway lets the traffic of other networks pass."""
-    servers = found.at("spec", "servers")
+    servers = found.value_at("spec", "servers")
     return any(
         value_at(server, "tls", "mode") == "AUTO_PASSTHROUGH"
         for server in (servers if isinstance(servers, list) else [])
     )
 
 
-def _walk(
+def _compare_values(
     mine: Json, theirs: Json, path: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """The paths at which two values differ: added, changed, or only in what runs."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in sorted({*mine, *theirs}):
             if key not in theirs:
-                yield from ((p, "add") for p in _leaves(mine[key], (*path, key)))
+                yield from ((p, "add") for p in _leaf_paths(mine[key], (*path, key)))
             elif key not in mine:
-                yield from ((p, "absent") for p in _leaves(theirs[key], (*path, key)))
+                yield from ((p, "absent") for p in _leaf_paths(theirs[key], (*path, key)))
             else:
-                yield from _walk(mine[key], theirs[key], (*path, key))
+                yield from _compare_values(mine[key], theirs[key], (*path, key))
     elif (
         isinstance(mine, list)
         and isinstance(theirs, list)
@@ -208,27 +216,29 @@ def _walk(
             yield path, "order"
         else:
             for index, (one, other) in enumerate(zip(mine, theirs, strict=True)):
-                yield from _walk(one, other, (*path, index))
-    elif mine != theirs and not (_empty(mine) and _empty(theirs)):
+                yield from _compare_values(one, other, (*path, index))
+    elif mine != theirs and not (_is_empty(mine) and _is_empty(theirs)):
         yield path, "change"
 
 
-def _leaves(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+def _leaf_paths(value: Json, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
     if isinstance(value, dict) and value:
         for key in sorted(value):
-            yield from _leaves(value[key], (*path, key))
-    elif not _empty(value) and value != "":
+            yield from _leaf_paths(value[key], (*path, key))
+    elif not _is_empty(value) and value != "":
         yield path
 
 
-def _empty(value: Json) -> bool:
+def _is_empty(value: Json) -> bool:
     return value is None or value in ({}, [])
 
 
-def _data(cluster: str, rendered: PlacedObject, other: PlacedObject) -> Iterator[Difference]:
+def _secret_differences(
+    cluster: str, rendered: DumpedObject, other: DumpedObject
+) -> Iterator[Difference]:
     """What a Secret holds, by key; the values are compared, never told."""
     text = str(rendered)
-    mine, theirs = secret_data(rendered), secret_data(other)
+    mine, theirs = decode_secret(rendered), decode_secret(other)
     for key in sorted({*mine, *theirs}):
         path = path_text(("data", key))
         if key not in mine:
@@ -242,7 +252,7 @@ def _data(cluster: str, rendered: PlacedObject, other: PlacedObject) -> Iterator
                 )
         elif key not in theirs:
             yield Difference(
-                cluster, text, path, "add", reasons.CERTIFICATES.get(key, "the mesh sets it")
+                cluster, text, path, "add", reasons.CACERTS_REASONS.get(key, "the mesh sets it")
             )
         elif mine[key] != theirs[key]:
             yield Difference(
@@ -254,8 +264,12 @@ def _data(cluster: str, rendered: PlacedObject, other: PlacedObject) -> Iterator
             )
 
 
-def _remote(
-    cluster: Cluster, rendered: PlacedObject, other: PlacedObject, key: str, read: Read
+def _remote_secret_differences(
+    cluster: ComparedCluster,
+    rendered: DumpedObject,
+    other: DumpedObject,
+    key: str,
+    load_kubeconfig: LoadDocument,
 ) -> Iterator[Difference]:
     """A remote secret: its kubeconfig by what it means to istiod, then what stands round it."""
     text = str(rendered)
@@ -265,10 +279,14 @@ def _remote(
             " when this one is applied, then restart istiod, or change this one once more"
         )
         yield Difference(cluster.name, text, "metadata.name", "change", reason)
-    mine, theirs = secret_data(rendered), secret_data(other)
+    mine, theirs = decode_secret(rendered), decode_secret(other)
     if mine.get(key) != theirs.get(key):
-        logins = [login for found in (rendered, other) for login in _logins(found, key, read)]
-        reason = reasons.kubeconfig_reason(logins) + reasons.reconnect_text(cluster.version)
+        logins = [
+            login
+            for found in (rendered, other)
+            for login in _parse_logins(found, key, load_kubeconfig)
+        ]
+        reason = reasons.kubeconfig_reason(logins) + reasons.reconnect_text(cluster.istio_version)
         yield Difference(cluster.name, text, path_text(("data", key)), "change", reason)
     for more in sorted(set(theirs) - set(mine) if other.name == rendered.name else ()):
         reason = "the tree has a Secret of its own for that cluster; take this key away then"
@@ -280,20 +298,22 @@ def _remote(
         yield Difference(cluster.name, text, "type", "change", reason)
 
 
-def _logins(found: PlacedObject, key: str, read: Read) -> list[Login]:
+def _parse_logins(found: DumpedObject, key: str, load_kubeconfig: LoadDocument) -> list[Login]:
     """The logins in a remote secret under a key; none where it cannot be read."""
     try:
-        return [r.login for r in read_remotes(found, read) if r.key == key]
+        return [
+            r.login for r in parse_remote_secrets(found, load_kubeconfig) if r.cluster_id == key
+        ]
     except MeshError:
         return []
 
 
 def _metadata_changes(
-    rendered: PlacedObject, other: PlacedObject
+    rendered: DumpedObject, other: DumpedObject
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """The labels and annotations that differ, each with what would be done."""
     for part in ("labels", "annotations"):
-        now, then = rendered.words(part), other.words(part)
+        now, then = rendered.metadata_strings(part), other.metadata_strings(part)
         for word in sorted(set(now) | (set(then) - {LAST_APPLIED})):
             if now.get(word) != then.get(word):
                 action = "add" if word not in then else "absent" if word not in now else "change"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.observed.objects import PlacedObject
+from kubectl_mesh.observed.objects import DumpedObject
 from kubectl_mesh.text import keep_values, value_text
 
 
@@ -16,15 +16,15 @@ class Evidence:
 
     value: str
     place: Place
-    how: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Unused:
+class UnusedItem:
     """What of the dumps is taken into nothing, and why."""
 
     place: Place
-    what: str
+    item: str
     reason: str
 
     def __post_init__(self) -> None:
@@ -36,21 +36,23 @@ class Notes:
     """What is found on the way: problems, what is not used, and which objects are accounted for."""
 
     problems: list[Problem] = field(default_factory=list)
-    unused: list[Unused] = field(default_factory=list)
-    known: set[int] = field(default_factory=set)
-    dropped: dict[str, str] = field(default_factory=dict)
+    unused: list[UnusedItem] = field(default_factory=list)
+    used_objects: set[int] = field(default_factory=set)
+    dropped_settings: dict[str, str] = field(default_factory=dict)
     """What was left out of base.yaml, by its path: why."""
 
-    def use(self, found: PlacedObject) -> None:
+    def mark_used(self, resource: DumpedObject) -> None:
         """Notes that an object is accounted for."""
-        self.known.add(id(found))
+        self.used_objects.add(id(resource))
 
-    def leave(self, found: PlacedObject, reason: str, what: str = "") -> None:
+    def add_unused(self, resource: DumpedObject, reason: str, what: str = "") -> None:
         """Notes that an object, or `what` of it, is taken into nothing."""
-        self.use(found)
-        self.unused.append(Unused(found.place, what or str(found), reason))
+        self.mark_used(resource)
+        self.unused.append(UnusedItem(resource.place, what or str(resource), reason))
 
-    def settle(self, what: str, evidence: Iterable[Evidence], fix: str, *, code: str) -> str | None:
+    def settle_value(
+        self, what: str, evidence: Iterable[Evidence], fix: str, *, code: str
+    ) -> str | None:
         """The value that all evidence agrees on, None where there is none; `what` says of what it
         is the value, `code` is that of the problem if it does not agree.
         """
@@ -59,13 +61,13 @@ class Notes:
         if len(values) > 1:
             first = listed[0]
             others = "; ".join(
-                f"{value_text(e.value)} by {e.place}: {e.how}"
+                f"{value_text(e.value)} by {e.place}: {e.source}"
                 for e in (next(e for e in listed if e.value == v) for v in values[1:])
             )
             self.problems.append(
                 Problem(
                     first.place,
-                    f"{what} is {value_text(first.value)} by {first.how}, and {others}",
+                    f"{what} is {value_text(first.value)} by {first.source}, and {others}",
                     fix,
                     code=code,
                 )

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.cacerts import CACERTS, is_signing_ca
-from kubectl_mesh.observed.control_dumps import HELM, control_plane
+from kubectl_mesh.observed.control_dumps import HELM_VALUES, parse_control_plane
 from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import PlacedObject
+from kubectl_mesh.observed.objects import DumpedObject
 from kubectl_mesh.targets.istiooperator import EAST_WEST
 from kubectl_mesh.text import path_text
 from kubectl_mesh.x509.parse import find_blocks
 from kubectl_mesh.yaml_io.lookup import value_at
 
-CERTIFICATES = {
+CACERTS_REASONS = {
     "ca-cert.pem": "the cluster would sign with another intermediate",
     "ca-key.pem": "the cluster would sign with another key",
     "cert-chain.pem": "the chain that goes with every workload's certificate",
@@ -21,16 +21,16 @@ CERTIFICATES = {
 }
 
 
-def certificate_reason(key: str, mine: bytes, theirs: bytes) -> str:
+def certificate_reason(key: str, rendered: bytes, dumped: bytes) -> str:
     """What it means that a file of cacerts is another."""
-    reason = CERTIFICATES.get(key, "the mesh sets it")
-    if mine.split() == theirs.split():
+    reason = CACERTS_REASONS.get(key, "the mesh sets it")
+    if rendered.split() == dumped.split():
         return f"{reason}: the same, with other white space"
-    if key == "root-cert.pem" and b"".join(theirs.split()) in b"".join(mine.split()):
+    if key == "root-cert.pem" and b"".join(dumped.split()) in b"".join(rendered.split()):
         return f"{reason}: those of the other clusters too, the first step to one root"
     blocks = [
         sorted(text[b.start : b.end] for b in find_blocks(text))
-        for text in (one.replace(b"\r", b"").rstrip() + b"\n" for one in (mine, theirs))
+        for text in (one.replace(b"\r", b"").rstrip() + b"\n" for one in (rendered, dumped))
     ]
     return f"{reason}: the same, in another order" if blocks[0] == blocks[1] != [] else reason
 
@@ -39,14 +39,14 @@ def kubeconfig_reason(logins: Sequence[Login]) -> str:
     """In what two kubeconfigs differ."""
     if len(logins) != 2:
         return "another kubeconfig: istiod reconnects to the cluster"
-    mine, theirs = logins
+    rendered, dumped = logins
     parts: list[tuple[str, object, object]] = [
-        ("server", mine.server, theirs.server),
-        ("CA", mine.ca, theirs.ca),
+        ("server", rendered.server, dumped.server),
+        ("CA", rendered.ca, dumped.ca),
     ]
     parts += [
-        ("TLS server name", mine.tls_server_name, theirs.tls_server_name),
-        ("login", mine.user, theirs.user),
+        ("TLS server name", rendered.tls_server_name, dumped.tls_server_name),
+        ("login", rendered.user, dumped.user),
     ]
     other = [name for name, one, two in parts if one != two]
     if other:
@@ -66,7 +66,7 @@ def reconnect_text(version: str | None) -> str:
     return ""
 
 
-def renamed_reason(rendered: PlacedObject) -> str:
+def renamed_reason(rendered: DumpedObject) -> str:
     """What it means that an object has another name."""
     if rendered.kind == "IstioOperator":
         return "istioctl reads the file, and the name is that of its record in the cluster"
@@ -78,7 +78,7 @@ def renamed_reason(rendered: PlacedObject) -> str:
     )
 
 
-def missing_reason(rendered: PlacedObject, dumped: Sequence[PlacedObject]) -> str:
+def missing_reason(rendered: DumpedObject, dumped: Sequence[DumpedObject]) -> str:
     """Why no dump has an object of the tree."""
     if (
         rendered.kind == "Secret"
@@ -95,26 +95,32 @@ def missing_reason(rendered: PlacedObject, dumped: Sequence[PlacedObject]) -> st
             "no dump has it: it is the namespace of a component on the nodes, and stays if it"
             " exists"
         )
-    plane = control_plane(rendered)
+    plane = parse_control_plane(rendered)
     if (
         plane is not None
-        and plane.main
-        and any(p.kind == HELM for p in (control_plane(o, dumped) for o in dumped) if p is not None)
+        and plane.is_istiod
+        and any(
+            p.kind == HELM_VALUES
+            for p in (parse_control_plane(o, dumped) for o in dumped)
+            if p is not None
+        )
     ):
         return (
             "what runs was installed by Helm with the values that base.yaml has; this takes its"
             " place"
         )
-    return _NEW.get(rendered.kind, "no dump has it: the first apply makes it, or it was not dumped")
+    return _MISSING_REASONS.get(
+        rendered.kind, "no dump has it: the first apply makes it, or it was not dumped"
+    )
 
 
-_NEW = {
+_MISSING_REASONS = {
     "Namespace": "no dump has it: it has to be labelled with the network",
 }
 
 
 def field_reason(
-    rendered: PlacedObject, path: tuple[str | int, ...], action: str, dropped: Mapping[str, str]
+    rendered: DumpedObject, path: tuple[str | int, ...], action: str, dropped: Mapping[str, str]
 ) -> str:
     """Why a field of an object differs; `dropped` is what base.yaml could not hold, with why."""
     if action == "order":
@@ -123,7 +129,7 @@ def field_reason(
     for gone, why in dropped.items():
         if action == "absent" and (text == gone or text.startswith((f"{gone}.", f"{gone}["))):
             return f"base.yaml cannot hold it: {why}"
-    for pattern, reason in _PATTERNS:
+    for pattern, reason in _FIELD_REASONS:
         if re.search(pattern, text):
             return reason
     if (
@@ -135,14 +141,14 @@ def field_reason(
             "what applies the tree leaves it; eastWestGateway.annotations of the topology puts it"
             " into the tree"
         )
-    plane = control_plane(rendered)
+    plane = parse_control_plane(rendered)
     if plane is None:
         return (
             "what runs has it, and nothing of the mesh needs it"
             if action == "absent"
             else "the tree states it"
         )
-    if plane.part in ("gateway", EAST_WEST):
+    if plane.component in ("gateway", EAST_WEST):
         return (
             "the east-west gateway is as the topology has it (eastWestGateway); base.yaml does not"
             " customise it"
@@ -153,7 +159,7 @@ def field_reason(
     }.get(action, "the tree has it: from base.yaml, as most clusters have it, or by the mesh")
 
 
-_PATTERNS: tuple[tuple[str, str], ...] = (
+_FIELD_REASONS: tuple[tuple[str, str], ...] = (
     (
         r"(^|\.)hub$",
         (

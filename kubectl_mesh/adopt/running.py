@@ -8,23 +8,23 @@ from kubectl_mesh.observed.cacerts import SigningCa
 from kubectl_mesh.observed.control_dumps import DumpedControlPlane
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.networks import DeclaredNetwork
-from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.observed.remote_dumps import Remote
+from kubectl_mesh.observed.objects import DumpedObject
+from kubectl_mesh.observed.remote_dumps import DumpedRemoteSecret
 
 DEFAULT_NAMESPACE = "istio-system"
-OWN_REGISTRY = "Kubernetes"
-AGAIN = "dump it again, or take what is out of date away"
+LOCAL_REGISTRY = "Kubernetes"
+DUMP_AGAIN = "dump it again, or take what is out of date away"
 
 
 @dataclass(slots=True)
-class Running:
+class RunningCluster:
     """A cluster as the dumps show it; made complete step by step."""
 
     context: str
-    objects: tuple[PlacedObject, ...] = field(repr=False)
-    planes: tuple[DumpedControlPlane, ...] = ()
-    authority: SigningCa | None = None
-    remotes: tuple[Remote, ...] = ()
+    objects: tuple[DumpedObject, ...] = field(repr=False)
+    control_planes: tuple[DumpedControlPlane, ...] = ()
+    signing_ca: SigningCa | None = None
+    remote_secrets: tuple[DumpedRemoteSecret, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
     name: str = ""
     network: str = ""
@@ -33,21 +33,23 @@ class Running:
     login: Login | None = None
     primary: str | None = None
     """The context whose istiod serves this one."""
-    address: str | None = None
+    istiod_address: str | None = None
     peers: tuple[str, ...] | None = None
-    joined: bool = True
-    said: dict[str, list[Evidence]] = field(default_factory=dict)
-    tables: list[tuple[PlacedObject, tuple[DeclaredNetwork, ...]]] = field(default_factory=list)
+    is_joined: bool = True
+    evidence: dict[str, list[Evidence]] = field(default_factory=dict)
+    network_declarations: list[tuple[DumpedObject, tuple[DeclaredNetwork, ...]]] = field(
+        default_factory=list
+    )
     """What declares networks (meshNetworks), and what it declares."""
 
     @property
-    def main(self) -> DumpedControlPlane | None:
+    def istiod_install(self) -> DumpedControlPlane | None:
         """Its control plane, less what stands beside it."""
-        return next((p for p in self.planes if p.main), None)
+        return next((p for p in self.control_planes if p.is_istiod), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Overrides:
     """What was said on the command line, and goes before what the dumps say."""
 
     mesh_id: str | None = None
@@ -55,17 +57,17 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Mesh:
+class RunningMesh:
     """The mesh as it runs."""
 
     mesh_id: str
     trust_domain: str | None
-    clusters: tuple[Running, ...]
+    clusters: tuple[RunningCluster, ...]
     gateways: Mapping[str, tuple[tuple[str, int | None], ...]]
     """Of each network the gateways that are declared by address."""
-    charts: str | None = None
+    chart_repository: str | None = None
     """Where Istio's charts come from, if from elsewhere than Istio itself."""
-    own_images: bool = False
+    has_own_images: bool = False
     """Whether istiod runs with an image of another registry than Istio's: that of a mirror, or of a
     vendor whose operator brings it.
     """

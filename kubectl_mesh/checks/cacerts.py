@@ -170,11 +170,11 @@ class TreeExpiring(CacertsCheck):
 def judge_cacerts(tree: TreeContext) -> tuple[Finding, ...]:
     """What is wrong with the trust of the clusters. One fault is one finding, about its cause."""
     trusts = {
-        name: c.trust
+        name: c.cacerts
         for name, c in tree.state.clusters.items()
         if name in tree.peers
-        and c.trust.is_clear
-        and f"{tree.out}/{c.trust.file}" not in tree.unreadable
+        and c.cacerts.is_clear
+        and f"{tree.out}/{c.cacerts.file}" not in tree.unreadable
     }
     roots = tree.roots if tree.roots is not None else _most_common_roots(trusts.values())
     found: list[Finding] = []
@@ -209,7 +209,7 @@ def _trust_problems(
         what, where = f'holds the intermediate of "{other}"', _file(trust, "ca-cert.pem")
         yield tree.problem(where, what, TreeOwn.id, "intermediate-of-other-cluster")
         return
-    if trust.pair is False:
+    if trust.has_matching_key is False:
         what, where = (
             "holds a key that does not belong to its certificate",
             _file(trust, "ca-key.pem"),

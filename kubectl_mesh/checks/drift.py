@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kubectl_mesh.checks.context import Comparison, TreeContext
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import MESH_LOCK, Change, FolderChange, Json
-from kubectl_mesh.observed.values import Directory, MeshState, Object
+from kubectl_mesh.observed.values import Directory, MeshState, TreeObject
 from kubectl_mesh.text import single_line
 
 
@@ -86,12 +86,17 @@ def covered_kustomizations(tree: TreeContext, covered: Container[str]) -> frozen
     )
 
 
-def _kustomizations(state: MeshState) -> Iterator[Object]:
-    directories: Sequence[Directory] = (*state.clusters.values(), *state.shared.values())
+def _kustomizations(state: MeshState) -> Iterator[TreeObject]:
+    directories: Sequence[Directory] = (
+        *state.clusters.values(),
+        *state.shared_directories.values(),
+    )
     return (o for d in directories for o in d.objects if o.kind == "Kustomization")
 
 
-def _lists_other_files(out: str, seen: Object, meant: Object, covered: Container[str]) -> bool:
+def _lists_other_files(
+    out: str, seen: TreeObject, meant: TreeObject, covered: Container[str]
+) -> bool:
     if seen.digest == meant.digest or _other_fields(seen) != _other_fields(meant):
         return False
     listed, wanted = _resources(seen.fields), _resources(meant.fields)
@@ -99,7 +104,7 @@ def _lists_other_files(out: str, seen: Object, meant: Object, covered: Container
     return listed != wanted and all(f"{folder}/{name}" in covered for name in listed ^ wanted)
 
 
-def _other_fields(kustomization: Object) -> dict[str, Json]:
+def _other_fields(kustomization: TreeObject) -> dict[str, Json]:
     return {k: v for k, v in kustomization.fields.items() if not k.startswith("resources")}
 
 

@@ -78,7 +78,7 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
     or nothing is retired.
     """
     if (
-        document.part not in _PARTS
+        document.component not in _PARTS
         or any(hub in document.values for hub in _HUBS)
         or "hub" in document.settings
     ):

@@ -9,7 +9,7 @@ from kubectl_mesh.checks.check import ContentCheck
 from kubectl_mesh.checks.context import ERROR, Finding, Needs, TreeContext
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import Cluster as WantedCluster
-from kubectl_mesh.observed.values import Cluster, Gate, Said
+from kubectl_mesh.observed.values import ObservedCluster, ObservedGateway, StatedValue
 from kubectl_mesh.text import value_text
 
 _STATED = "Render, which makes the file anew; what it should be is stated in topology.yaml."
@@ -31,12 +31,12 @@ class IdentityCheck(ContentCheck):
 
     @abstractmethod
     def find_in_cluster(
-        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+        self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
         """What one cluster says otherwise."""
 
     def difference(
-        self, tree: TreeContext, said: Said, wanted: str, subject: str
+        self, tree: TreeContext, said: StatedValue, wanted: str, subject: str
     ) -> Iterator[Finding]:
         """A finding if a text says something else than is wanted of a subject (`the mesh`)."""
         if said.value != wanted:
@@ -44,7 +44,7 @@ class IdentityCheck(ContentCheck):
             yield self.finding(tree, Place(said.file, path=said.path), what, f"{self.id}-differs")
 
 
-def _meant(tree: TreeContext, cluster: Cluster) -> Cluster | None:
+def _meant(tree: TreeContext, cluster: ObservedCluster) -> ObservedCluster | None:
     """The cluster as a render makes it."""
     return tree.meant.clusters.get(cluster.name) if tree.meant is not None else None
 
@@ -62,9 +62,9 @@ class TreeIdentity(IdentityCheck):
     needs = Needs.INPUTS | Needs.CONTENT
 
     def find_in_cluster(
-        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+        self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
-        for said in cluster.names:
+        for said in cluster.cluster_names:
             yield from self.difference(tree, said, wanted.name, "the cluster")
         for said in cluster.mesh_ids:
             yield from self.difference(tree, said, tree.topology.mesh_id, "the mesh")
@@ -85,16 +85,16 @@ class TreeNetwork(IdentityCheck):
     needs = Needs.INPUTS | Needs.CONTENT
 
     def find_in_cluster(
-        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+        self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
-        label = cluster.label
+        label = cluster.network_label
         if label is None:
             yield from self._find_no_label(tree, cluster)
-        for said in (*((label,) if label is not None else ()), *cluster.networks):
+        for said in (*((label,) if label is not None else ()), *cluster.network_values):
             yield from self.difference(tree, said, wanted.network, "the cluster's network")
         meant = _meant(tree, cluster)
-        known = {(g.file, g.kind, g.name): g.network for g in meant.gates} if meant else {}
-        for gate in cluster.gates:
+        known = {(g.file, g.kind, g.name): g.network for g in meant.gateways} if meant else {}
+        for gate in cluster.gateways:
             otherwise = gate.network if meant is not None or gate.addresses else wanted.network
             network = known.get((gate.file, gate.kind, gate.name), otherwise)
             if (
@@ -109,7 +109,7 @@ class TreeNetwork(IdentityCheck):
                 )
                 yield self.finding(tree, Place(gate.file), what, "gateway-network-differs")
 
-    def _find_no_label(self, tree: TreeContext, cluster: Cluster) -> Iterator[Finding]:
+    def _find_no_label(self, tree: TreeContext, cluster: ObservedCluster) -> Iterator[Finding]:
         default = f"{cluster.name}/1-trust/namespace.yaml"
         file = cluster.namespace.file if cluster.namespace is not None else default
         if file.partition("/")[2] in cluster.files:
@@ -128,7 +128,7 @@ class TreeNetworks(IdentityCheck):
     needs = Needs.COMPARISON | Needs.CONTENT
 
     def find_in_cluster(
-        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+        self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
         meant = _meant(tree, cluster)
         if meant is None:
@@ -144,7 +144,7 @@ class TreeNetworks(IdentityCheck):
                 yield self.finding(tree, where, what, "network-not-declared")
 
     def _compare(
-        self, tree: TreeContext, network: str, one: Gate, other: Gate | None
+        self, tree: TreeContext, network: str, one: ObservedGateway, other: ObservedGateway | None
     ) -> Iterator[Finding]:
         if other is None:
             where = Place(one.file, path="meshNetworks")
@@ -176,10 +176,10 @@ class TreeNamespace(IdentityCheck):
     needs = Needs.INPUTS | Needs.CONTENT
 
     def find_in_cluster(
-        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+        self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
         namespace = (cluster.namespace,) if cluster.namespace is not None else ()
-        for said in (*namespace, *cluster.namespaces):
+        for said in (*namespace, *cluster.namespace_values):
             yield from self.difference(tree, said, wanted.namespace, "Istio's namespace")
 
 
@@ -193,7 +193,7 @@ class TreeTrustDomain(IdentityCheck):
     needs = Needs.COMPARISON | Needs.CONTENT
 
     def find_in_cluster(
-        self, tree: TreeContext, cluster: Cluster, wanted: WantedCluster
+        self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
         meant = _meant(tree, cluster)
         known = {c.file: c.values for c in meant.control_plane} if meant is not None else {}
@@ -208,5 +208,5 @@ class TreeTrustDomain(IdentityCheck):
                     yield self.finding(tree, where, what, "trust-domain-differs")
 
 
-def _declared_networks(cluster: Cluster) -> dict[str, Gate]:
-    return {g.name: g for g in cluster.gates if g.kind == "meshNetworks"}
+def _declared_networks(cluster: ObservedCluster) -> dict[str, ObservedGateway]:
+    return {g.name: g for g in cluster.gateways if g.kind == "meshNetworks"}

@@ -58,7 +58,7 @@ def group_secrets(tree: TreeContext) -> tuple[SecretFolder, ...]:
             wanted = () if tree.topology.has_remote_secret_bundle else tree.peers[name]
             folder = SecretFolder(f"{name}/{REMOTE_SECRETS_PREFIX}", frozenset(wanted), ())
             folders.append(_grouped(tree, name, folder, cluster.remote_secrets, namespaces[name]))
-    bundle = tree.state.shared.get(BUNDLE_FOLDER)
+    bundle = tree.state.shared_directories.get(BUNDLE_FOLDER)
     if bundle is not None:
         discovered = frozenset(n for peers in tree.peers.values() for n in peers)
         folder = SecretFolder(f"{BUNDLE_FOLDER}/", discovered, ())
@@ -97,7 +97,7 @@ def _grouped(
 def _expected_secrets(tree: TreeContext, holder: str) -> Mapping[str, RemoteSecret]:
     if tree.meant is None:
         return {}
-    made = tree.meant.clusters.get(holder) or tree.meant.shared.get(holder)
+    made = tree.meant.clusters.get(holder) or tree.meant.shared_directories.get(holder)
     return {s.peer: s for s in made.remote_secrets} if made is not None else {}
 
 
@@ -110,7 +110,7 @@ def _titles(secret: RemoteSecret) -> dict[str, str | None]:
     return {
         "data key": secret.peer,
         "metadata.name": secret.name.removeprefix("istio-remote-secret-"),
-        "annotation networking.istio.io/cluster": secret.annotation,
+        "annotation networking.istio.io/cluster": secret.cluster_annotation,
         "file": _stem(secret),
     }
 
@@ -300,7 +300,7 @@ class RemoteSeen(SecretCheck):
     def find_in_secret(
         self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
     ) -> Iterator[Finding]:
-        if not secret.labelled:
+        if not secret.has_label:
             where = Place(secret.file, path="metadata.labels")
             what = 'has no label istio/multiCluster: "true", so istiod passes over it'
             yield self.finding(tree, where, what, "remote-secret-not-labelled")
@@ -331,9 +331,9 @@ class RemoteServer(KubeconfigCheck):
         server = secret.server
         if server is None:
             yield "names no server", "server-missing"
-        elif expected is not None and (server, secret.tls_name) == (
+        elif expected is not None and (server, secret.tls_server_name) == (
             expected.server,
-            expected.tls_name,
+            expected.tls_server_name,
         ):
             return  # what the inputs say is judged there
         elif not server.startswith("https://") or url_fault(server):
@@ -362,9 +362,9 @@ class RemoteCa(KubeconfigCheck):
     def find_faults(
         self, secret: RemoteSecret, expected: RemoteSecret | None
     ) -> Iterator[tuple[str, str]]:
-        if secret.insecure or secret.ca is None:
+        if secret.is_insecure or secret.ca_digest is None:
             yield "holds no CA by which the server is verified", "server-ca-missing"
-        elif expected is not None and secret.ca != expected.ca:
+        elif expected is not None and secret.ca_digest != expected.ca_digest:
             yield "holds another CA of the server than the inputs", "server-ca-differs"
 
 
@@ -384,6 +384,6 @@ class RemoteLogin(KubeconfigCheck):
         self, secret: RemoteSecret, expected: RemoteSecret | None
     ) -> Iterator[tuple[str, str]]:
         if expected is not None and (
-            secret.login != expected.login or secret.secret != expected.secret
+            secret.login_kind != expected.login_kind or secret.login_digest != expected.login_digest
         ):
             yield "logs in by another credential than the one that is here", "login-differs"

@@ -20,7 +20,7 @@ from kubectl_mesh.observed import TreeReader
 from kubectl_mesh.observed.lazy import open_trees
 from kubectl_mesh.observed.pairs import pair_clusters
 from kubectl_mesh.observed.removal import find_delivery_tool
-from kubectl_mesh.observed.values import Cluster, RawTree
+from kubectl_mesh.observed.values import ObservedCluster, RawTree
 from kubectl_mesh.safety import Review, review_change
 from kubectl_mesh.safety.order import Finding, MeshChange
 from kubectl_mesh.tree.lock_file import parse_lock
@@ -124,7 +124,7 @@ def _read_trees(
     )
     found = pair_clusters(old, new)
     renamed = {p.before.name: p.name for p in found if p.before is not None and p.is_renamed}
-    mesh = next((c.lock.says.mesh for c in old.clusters.values() if c.lock is not None), "")
+    mesh = next((c.lock.contents.mesh for c in old.clusters.values() if c.lock is not None), "")
     return TreePair(
         before, after, old, new, found, generated, renamed, find_delivery_tool(before, mesh)
     )
@@ -232,9 +232,9 @@ def _collect_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
 
 def _merge_facts(
     facts: list[Fact],
-    running: Mapping[str, Cluster],
+    running: Mapping[str, ObservedCluster],
     versions: Mapping[str, str | None],
-    after: Mapping[str, Cluster],
+    after: Mapping[str, ObservedCluster],
 ) -> tuple[Line, ...]:
     """Facts that say the same of several clusters are one line."""
     restarted = {fact.cluster for fact in facts for e in fact.effects if e.rule in RESTART_RULES}

@@ -9,7 +9,7 @@ from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.removal import cluster_context, cluster_namespace
-from kubectl_mesh.observed.values import Cluster, MeshState, Object, RawTree
+from kubectl_mesh.observed.values import MeshState, ObservedCluster, RawTree, TreeObject
 from kubectl_mesh.safety.removals import ObjectReference
 
 
@@ -52,19 +52,19 @@ def find_implied_changes(pair: ClusterPair) -> set[tuple[str, str]]:
     return {(a, b) for a, b in changed if a is not None and b is not None and a != b}
 
 
-def find_mesh_id(cluster: Cluster) -> str | None:
+def find_mesh_id(cluster: ObservedCluster) -> str | None:
     """The mesh ID."""
     return cluster.mesh_ids[0].value if cluster.mesh_ids else None
 
 
-def kubectl_command(cluster: Cluster, *words: str) -> str:
+def kubectl_command(cluster: ObservedCluster, *words: str) -> str:
     """A kubectl command for a cluster, quoted for a shell."""
     return shlex.join(["kubectl", f"--context={cluster_context(cluster)}", *words])
 
 
-def object_reference(thing: Object) -> ObjectReference:
+def object_reference(thing: TreeObject) -> ObjectReference:
     """An object as its deletion needs it."""
-    group, _, version = thing.api.rpartition("/")
+    group, _, version = thing.api_version.rpartition("/")
     return ObjectReference(thing.kind, group, version, thing.namespace or "", thing.name)
 
 

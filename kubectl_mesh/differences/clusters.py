@@ -14,7 +14,7 @@ from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
 from kubectl_mesh.observed.removal import build_installation, build_secret_holder, cluster_namespace
-from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
+from kubectl_mesh.observed.values import ObservedCluster, RawTree, RemoteSecret
 from kubectl_mesh.safety.removals import delete_remote_secret_commands
 from kubectl_mesh.targets.teardown import list_commands, secret_name
 
@@ -45,7 +45,7 @@ def list_peers(raw: RawTree, name: str) -> tuple[str, ...]:
     return tuple(sorted((own | shared) - {name}))
 
 
-def release_text(cluster: Cluster) -> str:
+def release_text(cluster: ObservedCluster) -> str:
     """What runs in a cluster, in words."""
     found = [
         f"Istio {r.version or '(no version stated)'}"
@@ -60,7 +60,7 @@ def names_text(names: tuple[str, ...]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _added_fact(both: TreePair, cluster: Cluster) -> Fact:
+def _added_fact(both: TreePair, cluster: ObservedCluster) -> Fact:
     who, whom = (
         list_secret_holders(both.raw_after, cluster.name),
         list_peers(both.raw_after, cluster.name),
@@ -69,18 +69,18 @@ def _added_fact(both: TreePair, cluster: Cluster) -> Fact:
         Detail("network", None, cluster.network),
         Detail("namespace", None, cluster_namespace(cluster)),
         Detail("runs", None, release_text(cluster)),
-        Detail("store", None, cluster.trust.store),
+        Detail("store", None, cluster.cacerts.store),
         Detail("discovers", None, names_text(whom) or "nobody"),
         Detail("is discovered by", None, names_text(who) or "nobody"),
     ]
-    if cluster.trust.intermediate_fingerprint is not None:
+    if cluster.cacerts.intermediate_fingerprint is not None:
         known = (
             "made by the render"
             if cluster.name in both.generated_intermediates
-            else cluster.trust.intermediate_fingerprint
+            else cluster.cacerts.intermediate_fingerprint
         )
         details.append(Detail("intermediate", None, known))
-    gates = [g for g in cluster.gates if g.kind != "meshNetworks"]
+    gates = [g for g in cluster.gateways if g.kind != "meshNetworks"]
     effects = [build_effect("cluster-added")]
     if gates and cluster.network is not None:
         effects.append(build_effect("gateway-added", network=cluster.network))
@@ -96,7 +96,7 @@ def _added_fact(both: TreePair, cluster: Cluster) -> Fact:
     )
 
 
-def _staying_readers(both: TreePair, name: str) -> list[Cluster]:
+def _staying_readers(both: TreePair, name: str) -> list[ObservedCluster]:
     """The clusters that read one before, and are still in the mesh."""
     names = (both.current_name(n) for n in list_secret_holders(both.raw_before, name))
     return [both.after.clusters[n] for n in names if n in both.after.clusters]
@@ -106,13 +106,13 @@ def _secrets_for(both: TreePair, name: str) -> list[RemoteSecret]:
     """The remote secrets for a cluster before."""
     return [
         s
-        for d in (*both.before.clusters.values(), *both.before.shared.values())
+        for d in (*both.before.clusters.values(), *both.before.shared_directories.values())
         for s in d.remote_secrets
         if s.peer == name
     ]
 
 
-def _removal_facts(both: TreePair, cluster: Cluster) -> Iterator[Fact]:
+def _removal_facts(both: TreePair, cluster: ObservedCluster) -> Iterator[Fact]:
     """What peers forget, and what takes Istio off the cluster itself."""
     staying = _staying_readers(both, cluster.name)
     secrets = {s.name: s for s in _secrets_for(both, cluster.name)}
@@ -173,18 +173,18 @@ def _staying_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
     if old.network != new.network:
         yield _network_fact(old, new)
     if (
-        old.label is not None
-        and new.label is not None
-        and {n.value for n in new.networks} - {new.label.value}
-        > {n.value for n in old.networks} - {old.label.value}
+        old.network_label is not None
+        and new.network_label is not None
+        and {n.value for n in new.network_values} - {new.network_label.value}
+        > {n.value for n in old.network_values} - {old.network_label.value}
     ):
-        stated = ", ".join(sorted({n.value for n in new.networks}))
+        stated = ", ".join(sorted({n.value for n in new.network_values}))
         yield build_change(
             new.name,
             "network",
             f"network of {new.name}",
-            f"the namespace says {new.label.value}, the control plane {stated}",
-            new.label.file,
+            f"the namespace says {new.network_label.value}, the control plane {stated}",
+            new.network_label.file,
         )
     if cluster_namespace(old) != cluster_namespace(new):
         yield _namespace_fact(old, new)
@@ -200,7 +200,7 @@ def _staying_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
         )
 
 
-def _rename_fact(both: TreePair, old: Cluster, new: Cluster, why: str) -> Fact:
+def _rename_fact(both: TreePair, old: ObservedCluster, new: ObservedCluster, why: str) -> Fact:
     """That a cluster has another name; `why` says how it was recognised."""
     staying = _staying_readers(both, old.name)
     held = _secrets_for(both, old.name)
@@ -227,20 +227,22 @@ def _rename_fact(both: TreePair, old: Cluster, new: Cluster, why: str) -> Fact:
     )
 
 
-def _network_fact(old: Cluster, new: Cluster) -> Fact:
+def _network_fact(old: ObservedCluster, new: ObservedCluster) -> Fact:
     network = new.network or "none"
     return build_change(
         new.name,
         "network",
         f"network of {new.name}",
         f"{old.network or 'none'} -> {network}",
-        new.label.file if new.label is not None else f"{new.name}/1-trust/namespace.yaml",
+        new.network_label.file
+        if new.network_label is not None
+        else f"{new.name}/1-trust/namespace.yaml",
         build_effect("network", cluster=new.name, network=network),
         details=(Detail("network", old.network, network),),
     )
 
 
-def _namespace_fact(old: Cluster, new: Cluster) -> Fact:
+def _namespace_fact(old: ObservedCluster, new: ObservedCluster) -> Fact:
     before, after = cluster_namespace(old), cluster_namespace(new)
     return Fact(
         CHANGED,

@@ -18,7 +18,7 @@ from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.parse import exclude_paths
 from kubectl_mesh.observed.removal import cluster_context
-from kubectl_mesh.observed.values import Cluster, ControlPlane
+from kubectl_mesh.observed.values import ControlPlane, ObservedCluster
 from kubectl_mesh.safety.removals import delete_control_plane_commands
 from kubectl_mesh.targets import OLD
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
@@ -68,25 +68,25 @@ def list_control_plane_facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
     known = find_implied_changes(pair)
     for one, other in _pair_documents(old, new):
         if one is None and other is not None:
-            if other.part not in GATEWAY_PARTS:
+            if other.component not in GATEWAY_PARTS:
                 yield _added_fact(new, other)
         elif other is None and one is not None:
-            if one.part not in GATEWAY_PARTS:
+            if one.component not in GATEWAY_PARTS:
                 yield _removed_fact(old, new, one, tool)
         elif one is not None and other is not None and one != other:
             yield from _change_facts(new, one, other, known, tool)
 
 
 def _pair_documents(
-    old: Cluster, new: Cluster
+    old: ObservedCluster, new: ObservedCluster
 ) -> Iterator[tuple[ControlPlane | None, ControlPlane | None]]:
     """Which document is which: by part and revision; what is alone with its part on both sides is
     the same too.
     """
 
-    def keyed(cluster: Cluster) -> dict[tuple[str, str], ControlPlane]:
+    def keyed(cluster: ObservedCluster) -> dict[tuple[str, str], ControlPlane]:
         return {
-            (c.part, (c.revision or "") if c.part == "istiod" else ""): c
+            (c.component, (c.revision or "") if c.component == "istiod" else ""): c
             for c in cluster.control_plane
         }
 
@@ -99,9 +99,9 @@ def _pair_documents(
         come = [after[k] for k in sorted(after) if k[0] == part]
         alone = (
             len(gone) == len(come) == 1
-            and len([c for c in old.control_plane if c.part == part]) == 1
+            and len([c for c in old.control_plane if c.component == part]) == 1
         )
-        if alone and len([c for c in new.control_plane if c.part == part]) == 1:
+        if alone and len([c for c in new.control_plane if c.component == part]) == 1:
             yield gone[0], come[0]
             continue
         yield from ((None, c) for c in come)
@@ -109,10 +109,10 @@ def _pair_documents(
 
 
 def _title_text(document: ControlPlane) -> str:
-    return document.part + (f" (revision {document.revision})" if document.revision else "")
+    return document.component + (f" (revision {document.revision})" if document.revision else "")
 
 
-def _added_fact(new: Cluster, document: ControlPlane) -> Fact:
+def _added_fact(new: ObservedCluster, document: ControlPlane) -> Fact:
     details = tuple(
         Detail(p, None, v)
         for p, v in (
@@ -122,7 +122,7 @@ def _added_fact(new: Cluster, document: ControlPlane) -> Fact:
         )
         if v is not None
     )
-    if document.part == "istiod":
+    if document.component == "istiod":
         return Fact(
             NEW,
             "release",
@@ -136,7 +136,7 @@ def _added_fact(new: Cluster, document: ControlPlane) -> Fact:
     return Fact(
         NEW,
         "control-plane",
-        document.part,
+        document.component,
         "is added",
         new.name,
         document.file,
@@ -145,7 +145,9 @@ def _added_fact(new: Cluster, document: ControlPlane) -> Fact:
     )
 
 
-def _removed_fact(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool) -> Fact:
+def _removed_fact(
+    old: ObservedCluster, new: ObservedCluster, document: ControlPlane, tool: Tool
+) -> Fact:
     details = tuple(
         Detail(p, v, None)
         for p, v in (
@@ -162,7 +164,7 @@ def _removed_fact(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool
     )
     kind, rule = (
         ("release", "release-removed")
-        if document.part == "istiod"
+        if document.component == "istiod"
         else ("control-plane", "object-removed")
     )
     commands = (
@@ -186,14 +188,18 @@ def _removed_fact(old: Cluster, new: Cluster, document: ControlPlane, tool: Tool
 
 
 def _change_facts(
-    new: Cluster, one: ControlPlane, other: ControlPlane, known: set[tuple[str, str]], tool: Tool
+    new: ObservedCluster,
+    one: ControlPlane,
+    other: ControlPlane,
+    known: set[tuple[str, str]],
+    tool: Tool,
 ) -> Iterator[Fact]:
     """What differs of a part of the control plane: its kind, version, revision and values."""
     if one.kind != other.kind:
         what = f"is a {other.kind}, and was a {one.kind}"
         details = (Detail("kind", one.kind, other.kind),)
         does = removal_effect("kind", tool)
-        yield build_change(new.name, "kind", one.part, what, other.file, does, details=details)
+        yield build_change(new.name, "kind", one.component, what, other.file, does, details=details)
     if one.version != other.version:
         before, after = one.version or "none stated", other.version or "none stated"
         yield build_change(
@@ -222,7 +228,7 @@ def _change_facts(
     yield from _value_facts(new, other, values)
 
 
-def _value_facts(new: Cluster, other: ControlPlane, values: list[Detail]) -> Iterator[Fact]:
+def _value_facts(new: ObservedCluster, other: ControlPlane, values: list[Detail]) -> Iterator[Fact]:
     """What differs of the values of a part: the trust domain by itself, all others at once."""
     domains = [d for d in values if d.path.removeprefix("values.") in _TRUST_DOMAIN]
     for domain in domains:
@@ -238,13 +244,13 @@ def _value_facts(new: Cluster, other: ControlPlane, values: list[Detail]) -> Ite
     found = tuple(d for d in values if d not in domains and d.path != "values.revision")
     if not found:
         return
-    if other.part in GATEWAY_PARTS:
+    if other.component in GATEWAY_PARTS:
         kind, subject, effects = "gateway", "east-west gateway", build_gateway_effects(found)
     else:
         is_ambient = other.kind == IstioOperator.KIND and str(
             other.settings.get("profile", "")
         ).endswith("ambient")
-        parts = (other.part, *NODE_COMPONENTS) if is_ambient else (other.part,)
+        parts = (other.component, *NODE_COMPONENTS) if is_ambient else (other.component,)
         kind, subject, effects = "control-plane", _title_text(other), _value_effects(found, parts)
     yield build_change(
         new.name, kind, subject, difference_count_text(found), other.file, *effects, details=found
@@ -260,7 +266,7 @@ def _settings(document: ControlPlane) -> Mapping[str, object]:
         *(
             field
             for field in _COMPARED_SETTINGS
-            if not (field == "namespace" and document.part in NODE_COMPONENTS)
+            if not (field == "namespace" and document.component in NODE_COMPONENTS)
         ),
     )
 

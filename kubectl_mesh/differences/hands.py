@@ -30,8 +30,8 @@ def list_edit_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
             continue
         other_tree = (both.raw_after if rendered else both.raw_before).get(name, {})
         edited_tree = (both.raw_before if rendered else both.raw_after).get(name, {})
-        edited = [p for p in lock.edited if edited_tree.get(p) != other_tree.get(p)]
-        missing = [p for p in lock.missing if p in other_tree]
+        edited = [p for p in lock.edited_files if edited_tree.get(p) != other_tree.get(p)]
+        missing = [p for p in lock.missing_files if p in other_tree]
         for path in sorted({*edited, *missing}):
             what = ("was deleted by hand" if path in missing else "was edited by hand") + (
                 "; a render undoes that" if rendered else ""
@@ -44,7 +44,7 @@ def list_edit_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
                 f"{name}/{path}",
                 *(() if rendered else (build_effect("edited"),)),
             )
-        if not rendered and MESH_LOCK in both.raw_before.get(name, {}) and lock.damaged:
+        if not rendered and MESH_LOCK in both.raw_before.get(name, {}) and lock.is_damaged:
             yield build_change(
                 cluster,
                 "edited",
@@ -57,7 +57,7 @@ def list_edit_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
 
 
 def _directories(view: MeshState) -> dict[str, Directory]:
-    return {**view.clusters, **view.shared}
+    return {**view.clusters, **view.shared_directories}
 
 
 def _foreign_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
@@ -102,9 +102,9 @@ def _foreign_paths(view: MeshState) -> set[str]:
     return {
         f"{name}/{path}"
         for name, d in _directories(view).items()
-        if d.lock is not None and not d.lock.damaged
-        for path in d.lock.foreign
-    } | set(view.strangers)
+        if d.lock is not None and not d.lock.is_damaged
+        for path in d.lock.foreign_files
+    } | set(view.foreign_entries)
 
 
 def _read_body(both: TreePair, path: str, *, before: bool) -> bytes | None:

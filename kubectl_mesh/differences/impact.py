@@ -17,7 +17,7 @@ from kubectl_mesh.differences.rules import (
 )
 from kubectl_mesh.differences.values import Effect
 from kubectl_mesh.istio import versions
-from kubectl_mesh.observed.values import Cluster, ControlPlane
+from kubectl_mesh.observed.values import ControlPlane, ObservedCluster
 from kubectl_mesh.targets import KINDS, OLD
 
 UNKNOWN_VERSION_TEXT = (
@@ -47,7 +47,7 @@ def is_applicable(rule: Rule, version: Version, root_reload: str = NEVER_RELOADS
 
 
 def find_version(
-    cluster: Cluster, known: Mapping[str, str | None], release: ControlPlane | None = None
+    cluster: ObservedCluster, known: Mapping[str, str | None], release: ControlPlane | None = None
 ) -> str | None:
     """The version of a cluster's istiod: what the tree says, else what is known from elsewhere,
     else what the kind implies.
@@ -60,7 +60,7 @@ def find_version(
     return found
 
 
-def has_multiroot(cluster: Cluster) -> bool:
+def has_multiroot(cluster: ObservedCluster) -> bool:
     """Whether istiod takes other roots while it runs."""
     return any(
         path.rsplit("ISTIO_MULTIROOT_MESH", 1)[-1] in ("", "].value", "]")
@@ -73,9 +73,9 @@ def has_multiroot(cluster: Cluster) -> bool:
 
 def list_sentences(
     effects: Sequence[tuple[str, Effect]],
-    clusters: Mapping[str, Cluster],
+    clusters: Mapping[str, ObservedCluster],
     known: Mapping[str, str | None],
-    after: Mapping[str, Cluster],
+    after: Mapping[str, ObservedCluster],
     restarted: Container[str],
 ) -> Iterable[tuple[str, tuple[str, ...]]]:
     """What effects do, each sentence once with the clusters that it is true of. An effect stands
@@ -112,7 +112,9 @@ def list_sentences(
     return [(says, tuple(sorted(filter(None, names)))) for says, names in found.items()]
 
 
-def _find_root_reload(before: Cluster | None, after: Cluster | None, *, restarts: bool) -> str:
+def _find_root_reload(
+    before: ObservedCluster | None, after: ObservedCluster | None, *, restarts: bool
+) -> str:
     """How the istiod of a cluster comes to take other roots."""
     if before is not None and has_multiroot(before):
         return RELOADS_RUNNING
@@ -121,7 +123,9 @@ def _find_root_reload(before: Cluster | None, after: Cluster | None, *, restarts
     return RELOADS_ON_RESTART if restarts else NEVER_RELOADS
 
 
-def _running_versions(cluster: Cluster | None, known: Mapping[str, str | None]) -> list[str | None]:
+def _running_versions(
+    cluster: ObservedCluster | None, known: Mapping[str, str | None]
+) -> list[str | None]:
     if cluster is None:
         return [None]
     return list(dict.fromkeys(find_version(cluster, known, r) for r in cluster.releases or (None,)))

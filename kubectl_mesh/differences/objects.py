@@ -21,7 +21,7 @@ from kubectl_mesh.model import BUNDLE_FOLDER, CACERTS_PATH, COMPONENT_NAMESPACE_
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.parse import exclude_paths
 from kubectl_mesh.observed.removal import cluster_context
-from kubectl_mesh.observed.values import Cluster, Directory, Gate, Object
+from kubectl_mesh.observed.values import Directory, ObservedCluster, ObservedGateway, TreeObject
 from kubectl_mesh.safety.removals import delete_commands
 from kubectl_mesh.text import count_text
 
@@ -40,7 +40,8 @@ def list_object_facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
     known = find_implied_changes(pair)
     resealed = (
         ()
-        if (old.trust.store, old.trust.recipients) == (new.trust.store, new.trust.recipients)
+        if (old.cacerts.store, old.cacerts.recipients)
+        == (new.cacerts.store, new.cacerts.recipients)
         else (old.name, new.name)
     )
     before, after = (
@@ -64,11 +65,11 @@ def list_object_facts(pair: ClusterPair, tool: Tool) -> Iterator[Fact]:
             found = _object_details(one, other, known)
             if found:
                 yield _changed_fact(new, other, found)
-    if old.trust.store == new.trust.store:
+    if old.cacerts.store == new.cacerts.store:
         yield from list_kustomization_facts(new.name, old, new, tool)
 
 
-def _added_fact(new: Cluster, thing: Object) -> Fact:
+def _added_fact(new: ObservedCluster, thing: TreeObject) -> Fact:
     kind = _object_kind(thing)
     rule = (
         {"PushSecret": "push-added", "Secret": "token-added"}.get(thing.kind, "reader-added")
@@ -79,7 +80,9 @@ def _added_fact(new: Cluster, thing: Object) -> Fact:
     return Fact(NEW, kind, subject, "is added", new.name, thing.file, (), (build_effect(rule),))
 
 
-def _removed_fact(old: Cluster, new: Cluster, thing: Object, tool: Tool) -> Fact:
+def _removed_fact(
+    old: ObservedCluster, new: ObservedCluster, thing: TreeObject, tool: Tool
+) -> Fact:
     kind = _object_kind(thing)
     rule = "reader-removed" if kind == "reader" and thing.kind != "PushSecret" else "object-removed"
     does, commands = (
@@ -93,16 +96,16 @@ def _removed_fact(old: Cluster, new: Cluster, thing: Object, tool: Tool) -> Fact
     return Fact(DELETED, kind, subject, "is removed", new.name, thing.file, (), (does,), commands)
 
 
-def _object_commands(cluster: Cluster, thing: Object, tool: Tool) -> tuple[str, ...]:
+def _object_commands(cluster: ObservedCluster, thing: TreeObject, tool: Tool) -> tuple[str, ...]:
     return tuple(delete_commands(cluster_context(cluster), object_reference(thing), tool))
 
 
-def _object_kind(thing: Object) -> str:
+def _object_kind(thing: TreeObject) -> str:
     path = thing.file.partition("/")[2]
     return "gateway" if _GATEWAY.match(path) else "reader" if _READER.match(path) else "object"
 
 
-def _subject_text(kind: str, thing: Object) -> str:
+def _subject_text(kind: str, thing: TreeObject) -> str:
     if kind != "reader":
         return _title_text(thing)
     return {
@@ -111,20 +114,20 @@ def _subject_text(kind: str, thing: Object) -> str:
     }.get(thing.kind, "account of a reader")
 
 
-def _title_text(thing: Object) -> str:
+def _title_text(thing: TreeObject) -> str:
     return f"{thing.kind} {thing.name}" if thing.kind else thing.name
 
 
 def _comparable_objects(
-    cluster: Cluster, renamed: Mapping[str, str], resealed: Collection[str]
-) -> dict[tuple[str, ...], Object]:
+    cluster: ObservedCluster, renamed: Mapping[str, str], resealed: Collection[str]
+) -> dict[tuple[str, ...], TreeObject]:
     """The objects that nothing else compares, by what they are."""
     skipped = (
         {c.file for c in cluster.control_plane}
         | {s.file for s in cluster.remote_secrets}
         | {f"{cluster.name}/{CACERTS_PATH}"}
     )
-    found: dict[tuple[str, ...], Object] = {}
+    found: dict[tuple[str, ...], TreeObject] = {}
     for thing in cluster.objects:
         path = thing.file.partition("/")[2]
         if thing.file in skipped or path.endswith(("kustomization.yaml", _STORE[1])):
@@ -137,14 +140,16 @@ def _comparable_objects(
             space = thing.namespace or ""
             found[
                 thing.kind,
-                thing.api.rpartition("/")[0],
+                thing.api_version.rpartition("/")[0],
                 renamed.get(space, space),
                 renamed.get(thing.name, thing.name),
             ] = thing
     return found
 
 
-def _object_details(one: Object, other: Object, known: set[tuple[str, str]]) -> tuple[Detail, ...]:
+def _object_details(
+    one: TreeObject, other: TreeObject, known: set[tuple[str, str]]
+) -> tuple[Detail, ...]:
     if one.kind == "Namespace":
         # The name and the label are told as the namespace and the network.
         skip = ("metadata.name", 'metadata.labels."topology.istio.io/network"')
@@ -154,7 +159,7 @@ def _object_details(one: Object, other: Object, known: set[tuple[str, str]]) -> 
     return tuple(differing(one.fields, other.fields, known))
 
 
-def _changed_fact(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fact:
+def _changed_fact(new: ObservedCluster, thing: TreeObject, found: tuple[Detail, ...]) -> Fact:
     kind, what = _object_kind(thing), difference_count_text(found)
     if kind == "gateway":
         subject = f"east-west gateway ({_title_text(thing)})"
@@ -174,11 +179,19 @@ def _changed_fact(new: Cluster, thing: Object, found: tuple[Detail, ...]) -> Fac
 
 
 def _gateway_facts(
-    old: Cluster, new: Cluster, added: Sequence[Object], removed: Sequence[Object], tool: Tool
+    old: ObservedCluster,
+    new: ObservedCluster,
+    added: Sequence[TreeObject],
+    removed: Sequence[TreeObject],
+    tool: Tool,
 ) -> Iterator[Fact]:
     """What a gateway is made of is told at once."""
-    parts_before = {(c.part, c.name): c for c in old.control_plane if c.part in GATEWAY_PARTS}
-    parts_after = {(c.part, c.name): c for c in new.control_plane if c.part in GATEWAY_PARTS}
+    parts_before = {
+        (c.component, c.name): c for c in old.control_plane if c.component in GATEWAY_PARTS
+    }
+    parts_after = {
+        (c.component, c.name): c for c in new.control_plane if c.component in GATEWAY_PARTS
+    }
     gateway_objects = [o for o in added if _object_kind(o) == "gateway"]
     lost = [o for o in removed if _object_kind(o) == "gateway"]
     if not parts_before:
@@ -197,13 +210,17 @@ def _gateway_facts(
 
 
 def _gateway_fact(
-    things: Sequence[Object], cluster: Cluster, group: str, name: str, commands: tuple[str, ...]
+    things: Sequence[TreeObject],
+    cluster: ObservedCluster,
+    group: str,
+    name: str,
+    commands: tuple[str, ...],
 ) -> Fact:
     """That a gateway comes to, or leaves, the cluster that has a name now; `cluster` is the state
     in which it is there.
     """
     files = {o.file for o in things}
-    gates = [g for g in cluster.gates if g.file in files and (g.network is not None or g.ports)]
+    gates = [g for g in cluster.gateways if g.file in files and (g.network is not None or g.ports)]
     network = (
         next((g.network for g in gates if g.network is not None), None) or cluster.network or "?"
     )
@@ -224,7 +241,7 @@ def _gateway_fact(
     return Fact(group, "gateway", subject, what, name, things[0].file, details, effects, commands)
 
 
-def _describe_gates(gates: Sequence[Gate]) -> Iterator[tuple[str, str]]:
+def _describe_gates(gates: Sequence[ObservedGateway]) -> Iterator[tuple[str, str]]:
     """Ports, types and addresses of gateways."""
     for gate in gates:
         if gate.ports and gate.kind != "Gateway (networking.istio.io)":
@@ -291,7 +308,7 @@ def _has_resource(folder: str, resource: str, directory: Directory) -> bool:
     return path in directory.files or any(p.startswith(f"{path}/") for p in directory.files)
 
 
-def _delivered_objects(directory: Directory | None) -> dict[tuple[str, ...], Object]:
+def _delivered_objects(directory: Directory | None) -> dict[tuple[str, ...], TreeObject]:
     """The objects of a tool by what they are; those of Flux are in each cluster under the same
     names.
     """
@@ -299,7 +316,7 @@ def _delivered_objects(directory: Directory | None) -> dict[tuple[str, ...], Obj
     return {
         (o.file.rpartition("/")[0] if o.file.startswith("_flux/") else "", o.kind, o.name): o
         for o in found
-        if not o.api.startswith("kustomize.config")
+        if not o.api_version.startswith("kustomize.config")
     }
 
 
@@ -308,11 +325,13 @@ def list_delivery_facts(both: TreePair) -> Iterator[Fact]:
     the remote secrets.
     """
     known = {pair for p in both.pairs for pair in find_implied_changes(p)}
-    for name in sorted({*both.before.shared, *both.after.shared} - {BUNDLE_FOLDER}):
+    for name in sorted(
+        {*both.before.shared_directories, *both.after.shared_directories} - {BUNDLE_FOLDER}
+    ):
         delivery = find_delivery(name)
         tool = name if delivery is None else delivery.TITLE
-        before = _delivered_objects(both.before.shared.get(name))
-        after = _delivered_objects(both.after.shared.get(name))
+        before = _delivered_objects(both.before.shared_directories.get(name))
+        after = _delivered_objects(both.after.shared_directories.get(name))
         added = [after[k] for k in after if k not in before]
         removed = [before[k] for k in before if k not in after]
         if added:
@@ -346,7 +365,7 @@ def list_delivery_facts(both: TreePair) -> Iterator[Fact]:
                 )
 
 
-def _delivery_fact(name: str, tool: str, things: Sequence[Object], group: str) -> Fact:
+def _delivery_fact(name: str, tool: str, things: Sequence[TreeObject], group: str) -> Fact:
     """That objects of a tool come or go."""
     verb, rule = ("added", "delivery-added") if group == NEW else ("removed", "delivery-removed")
     details = tuple(

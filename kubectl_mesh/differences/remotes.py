@@ -6,7 +6,7 @@ from kubectl_mesh.differences.both import TreePair, build_change, build_effect, 
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.observed.removal import build_secret_holder, cluster_namespace
-from kubectl_mesh.observed.values import Cluster, RemoteSecret
+from kubectl_mesh.observed.values import ObservedCluster, RemoteSecret
 from kubectl_mesh.safety.removals import delete_remote_secret_commands
 from kubectl_mesh.stores import STORES
 
@@ -26,8 +26,8 @@ def list_remote_secret_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact
     old, new = pair.before, pair.after
     if old is None or new is None:
         return
-    before = {both.current_name(s.peer): s for s in both.before.held(old.name)}
-    after = {s.peer: s for s in both.after.held(new.name)}
+    before = {both.current_name(s.peer): s for s in both.before.applied_remote_secrets(old.name)}
+    after = {s.peer: s for s in both.after.applied_remote_secrets(new.name)}
     unpaired = {p.name for p in both.pairs if p.before is None or p.after is None}
     for peer in sorted({*before, *after}):
         one, other = before.get(peer), after.get(peer)
@@ -70,7 +70,7 @@ def list_remote_secret_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact
 
 
 def _secret_details(secret: RemoteSecret, *, added: bool) -> tuple[Detail, ...]:
-    found = (("server", secret.server), ("CA", secret.ca), ("login", secret.login))
+    found = (("server", secret.server), ("CA", secret.ca_digest), ("login", secret.login_kind))
     return tuple(
         Detail(path, None if added else value, value if added else None)
         for path, value in found
@@ -79,7 +79,11 @@ def _secret_details(secret: RemoteSecret, *, added: bool) -> tuple[Detail, ...]:
 
 
 def _change_facts(
-    both: TreePair, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+    both: TreePair,
+    old: ObservedCluster,
+    new: ObservedCluster,
+    one: RemoteSecret,
+    other: RemoteSecret,
 ) -> Iterator[Fact]:
     """Why a remote secret is another one: its server, CA, login, store, recipients; or nothing but
     its name and labels.
@@ -87,10 +91,10 @@ def _change_facts(
     why, found = _change_reasons(old, new, one, other)
     if one.peer != other.peer and not why:
         return  # its name stands in it, and that is told with the cluster
-    if one.text != other.text and not why:
+    if one.kubeconfig_digest != other.kubeconfig_digest and not why:
         why = (
             ["its text changes, and nothing that it says"]
-            if one.secret is not None
+            if one.login_digest is not None
             else [f"its {_LOGINS.get(None)} changes"]
         )
     if why in ([_RECIPIENTS_REASON], [_STORE_REASON]):
@@ -120,13 +124,18 @@ def _change_facts(
 
 
 def _metadata_details(
-    both: TreePair, old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+    both: TreePair,
+    old: ObservedCluster,
+    new: ObservedCluster,
+    one: RemoteSecret,
+    other: RemoteSecret,
 ) -> list[Detail]:
     """What differs of its name, namespace, annotation and label, but for what follows from another
     name or namespace of a cluster.
     """
     if _current_namespace(old, new, one) == _current_namespace(old, new, other) and (
-        (one.name, one.annotation, one.labelled) == (other.name, other.annotation, other.labelled)
+        (one.name, one.cluster_annotation, one.has_label)
+        == (other.name, other.cluster_annotation, other.has_label)
     ):
         return []
     labelled = "labelled istio/multiCluster"
@@ -134,8 +143,8 @@ def _metadata_details(
         Detail(path, before, after)
         for path, before, after in (
             ("name", one.name, other.name),
-            ("annotation", one.annotation, other.annotation),
-            (labelled, str(one.labelled).lower(), str(other.labelled).lower()),
+            ("annotation", one.cluster_annotation, other.cluster_annotation),
+            (labelled, str(one.has_label).lower(), str(other.has_label).lower()),
             ("namespace", one.namespace, other.namespace),
         )
         if before != after
@@ -145,7 +154,7 @@ def _metadata_details(
     ]
 
 
-def _bundle_fact(new: Cluster, secret: RemoteSecret) -> Fact:
+def _bundle_fact(new: ObservedCluster, secret: RemoteSecret) -> Fact:
     """That the remote secrets are in one directory for all clusters, or no longer are."""
     where = (
         "stand once, in _remote-secrets, for all clusters"
@@ -162,7 +171,9 @@ _RECIPIENTS_REASON = "it is sealed for others; what is in it cannot be told"
 _STORE_REASON = "it is in another store; what is in it cannot be told"
 
 
-def _current_namespace(old: Cluster, new: Cluster, secret: RemoteSecret) -> str | None:
+def _current_namespace(
+    old: ObservedCluster, new: ObservedCluster, secret: RemoteSecret
+) -> str | None:
     """The namespace of a secret, as it would be now."""
     moved = cluster_namespace(old) != cluster_namespace(
         new
@@ -171,52 +182,57 @@ def _current_namespace(old: Cluster, new: Cluster, secret: RemoteSecret) -> str 
 
 
 def _change_reasons(
-    old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret
+    old: ObservedCluster, new: ObservedCluster, one: RemoteSecret, other: RemoteSecret
 ) -> tuple[list[str], list[Detail]]:
     """Why a remote secret is another one, and the values that differ."""
     why: list[str] = []
     found: list[Detail] = []
     for path, before, after in (
         ("API server", one.server, other.server),
-        ("CA", one.ca, other.ca),
-        ("TLS name", one.tls_name, other.tls_name),
+        ("CA", one.ca_digest, other.ca_digest),
+        ("TLS name", one.tls_server_name, other.tls_server_name),
     ):
         if before != after:
             why.append(f"its {path} changes")
             found.append(Detail(path, before, after))
-    if one.insecure != other.insecure:
+    if one.is_insecure != other.is_insecure:
         why.append(
             "the certificate of its server is "
-            + ("not looked at any more" if other.insecure else "looked at")
+            + ("not looked at any more" if other.is_insecure else "looked at")
         )
     if one.store != other.store:
         return [*why, _STORE_REASON], [*found, Detail("store", one.store, other.store)]
-    if one.login != other.login:
-        found.append(Detail("login", one.login, other.login))
+    if one.login_kind != other.login_kind:
+        found.append(Detail("login", one.login_kind, other.login_kind))
     login = _login_reason(old, new, one, other, alone=not why)
     return [*why, *([login] if login else [])], found
 
 
 def _login_reason(
-    old: Cluster, new: Cluster, one: RemoteSecret, other: RemoteSecret, *, alone: bool
+    old: ObservedCluster,
+    new: ObservedCluster,
+    one: RemoteSecret,
+    other: RemoteSecret,
+    *,
+    alone: bool,
 ) -> str:
     """What changes of the login; `alone`: nothing else of the remote secret is known to change."""
-    if one.login != other.login:
+    if one.login_kind != other.login_kind:
         return (
-            f"its login is by {_LOGINS.get(other.login, other.login)}, and was by"
-            f" {_LOGINS.get(one.login, one.login)}"
+            f"its login is by {_LOGINS.get(other.login_kind, other.login_kind)}, and was by"
+            f" {_LOGINS.get(one.login_kind, one.login_kind)}"
         )
-    if one.secret is not None and one.secret != other.secret:
-        return f"its {_LOGINS.get(one.login, 'login')} changes"
-    if one.text == other.text:
+    if one.login_digest is not None and one.login_digest != other.login_digest:
+        return f"its {_LOGINS.get(one.login_kind, 'login')} changes"
+    if one.kubeconfig_digest == other.kubeconfig_digest:
         return ""
-    if one.secret is None and not STORES[one.store].SHOWS_KUBECONFIGS:
-        if (old.trust.recipients, old.trust.sealed_for) != (
-            new.trust.recipients,
-            new.trust.sealed_for,
+    if one.login_digest is None and not STORES[one.store].SHOWS_KUBECONFIGS:
+        if (old.cacerts.recipients, old.cacerts.sealed_for) != (
+            new.cacerts.recipients,
+            new.cacerts.sealed_for,
         ):
             return _RECIPIENTS_REASON
         return (
             "what is secret in it changes (its token, or whatever it logs in with)" if alone else ""
         )
-    return "its command changes" if one.login == "exec" and alone else ""
+    return "its command changes" if one.login_kind == "exec" and alone else ""

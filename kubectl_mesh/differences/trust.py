@@ -21,7 +21,7 @@ def list_trust_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
     """What becomes of the trust of a cluster that stays."""
     if pair.before is None or pair.after is None:
         return
-    name, old, new = pair.name, pair.before.trust, pair.after.trust
+    name, old, new = pair.name, pair.before.cacerts, pair.after.cacerts
     yield from _metadata_facts(pair)
     if old == new:
         return
@@ -30,7 +30,7 @@ def list_trust_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
     yield from _store_facts(name, old, new)
     yield from _recipient_facts(name, old, new)
     yield from _intermediate_facts(both, name, old, new)
-    ambient = any(c.part == "ztunnel" for c in pair.after.control_plane)
+    ambient = any(c.component == "ztunnel" for c in pair.after.control_plane)
     yield from _root_facts(both, name, old, new, ambient=ambient)
     found = tuple(differing(old.issuer, new.issuer))
     if found and old.store == new.store:
@@ -47,14 +47,18 @@ def list_trust_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
 
 def _other_file_facts(name: str, old: Cacerts, new: Cacerts) -> Iterator[Fact]:
     """What differs of the files in `cacerts` that are no certificates of istiod."""
-    names = sorted(n for n in {*old.others, *new.others} if old.others.get(n) != new.others.get(n))
+    names = sorted(
+        n
+        for n in {*old.other_keys, *new.other_keys}
+        if old.other_keys.get(n) != new.other_keys.get(n)
+    )
     if not names:
         return
     what = "; ".join(
         f"{n} is added"
-        if n not in old.others
+        if n not in old.other_keys
         else f"{n} is removed"
-        if n not in new.others
+        if n not in new.other_keys
         else f"{n} changes"
         for n in names
     )
@@ -255,16 +259,16 @@ def _is_resealed(old: Cacerts, new: Cacerts) -> bool:
     the roots and CRLs in it.
     """
     if (
-        old.sealed is None
-        or new.sealed is None
-        or old.sealed == new.sealed
+        old.ciphertext is None
+        or new.ciphertext is None
+        or old.ciphertext == new.ciphertext
         or old.store != new.store
     ):
         return False
     return (
         old.recipients == new.recipients
         and old.root_fingerprints == new.root_fingerprints
-        and old.others == new.others
+        and old.other_keys == new.other_keys
     )
 
 
@@ -296,7 +300,7 @@ def _root_facts(
         [f for f in new.root_fingerprints if f not in before],
         [f for f in old.root_fingerprints if f not in after],
     )
-    if unsafe_reason(old.fingerprints, new.fingerprints) is not None:
+    if unsafe_reason(old.trust, new.trust) is not None:
         effects.insert(0, build_effect("roots-exchanged"))
     what = (
         f"grow by {len(come)}"

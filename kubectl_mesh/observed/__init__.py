@@ -19,22 +19,22 @@ from kubectl_mesh.observed.control import find_control_planes, stated_namespaces
 from kubectl_mesh.observed.gates import find_gateways
 from kubectl_mesh.observed.install_kinds import CLUSTER_NAME, MESH_ID, NETWORK
 from kubectl_mesh.observed.locks import hash_files, read_lock_state
-from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY
+from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY_ANNOTATION
 from kubectl_mesh.observed.parse import TreeParser, digest_value, exclude_paths, flatten_value
 from kubectl_mesh.observed.remotes import RemoteSecretReader, find_reader_accounts, is_remote_secret
 from kubectl_mesh.observed.trust import CertificateReader, parse_cacerts
 from kubectl_mesh.observed.values import (
-    Cluster,
     Directory,
     Fields,
     Files,
-    Lock,
+    LockState,
     MeshState,
-    Object,
+    ObservedCluster,
     Opaque,
     RawTree,
     RemoteSecret,
-    Said,
+    StatedValue,
+    TreeObject,
 )
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.text import path_text
@@ -43,7 +43,7 @@ from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
 _LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
 _ENDINGS = (".yaml", ".yml", ".values")
-ParsedObjects = tuple[tuple[Object, Json], ...]
+ParsedObjects = tuple[tuple[TreeObject, Json], ...]
 
 
 class TreeReader:
@@ -68,7 +68,7 @@ class TreeReader:
         are worth reading.
         """
         self._parser.problems = []
-        clusters: dict[str, Cluster] = {}
+        clusters: dict[str, ObservedCluster] = {}
         shared: dict[str, Directory] = {}
         for name in sorted(source):
             if not name or (only is not None and name not in only):
@@ -103,11 +103,11 @@ class TreeReader:
         found = hash_files(files, wanted)
         state = read_lock_state(name, files, found, self._parser)
         ours = (
-            set(state.says.files)
-            if state is not None and not state.damaged and not self._foreign
+            set(state.contents.files)
+            if state is not None and not state.is_damaged and not self._foreign
             else set(files)
         )
-        seen: list[tuple[Object, Json]] = []
+        seen: list[tuple[TreeObject, Json]] = []
         for path in sorted(ours & set(files)):
             if path.endswith(_ENDINGS) and (wanted is None or path in wanted):
                 seen += self._read(f"{name}/{path}", files[path])
@@ -120,11 +120,11 @@ class TreeReader:
         return Directory(name, found, state, tuple(o for o, _ in seen), tuple(remotes)), tuple(seen)
 
     def _remote(
-        self, name: str, seen: Object, value: Json, state: Lock | None
+        self, name: str, seen: TreeObject, value: Json, state: LockState | None
     ) -> Iterator[RemoteSecret]:
         return self._remotes.read_secrets(name, seen.file.partition("/")[2], value, state)
 
-    def _read(self, file: str, body: bytes | None) -> list[tuple[Object, Json]]:
+    def _read(self, file: str, body: bytes | None) -> list[tuple[TreeObject, Json]]:
         values = self._parser.parse_documents(file, body)
         known = self._objects.get(body) if body is not None else None
         if known is None:
@@ -135,7 +135,7 @@ class TreeReader:
         for (kind, api, title, namespace, digest, fields), value in zip(known, values, strict=True):
             made.append(
                 (
-                    Object(
+                    TreeObject(
                         file, kind, api, title or file.partition("/")[2], namespace, digest, fields
                     ),
                     value,
@@ -143,7 +143,7 @@ class TreeReader:
             )
         return made
 
-    def _cluster(self, name: str, files: Files, wanted: Collection[str] | None) -> Cluster:
+    def _cluster(self, name: str, files: Files, wanted: Collection[str] | None) -> ObservedCluster:
         base, seen = self._directory(name, files, wanted)
         documents = tuple(
             find_control_planes(tuple(s for s in seen if "/2-control-plane/" in s[0].file))
@@ -157,43 +157,46 @@ class TreeReader:
             for r in items_at(v, "resources")
         ]
         mesh_ids = stated_values(documents, MESH_ID)
-        if base.lock is not None and base.lock.says.mesh:
-            mesh_ids = (*mesh_ids, Said(base.lock.says.mesh, base.lock.file, "madeFrom.mesh"))
-        return Cluster(
+        if base.lock is not None and base.lock.contents.mesh:
+            mesh_ids = (
+                *mesh_ids,
+                StatedValue(base.lock.contents.mesh, base.lock.file, "madeFrom.mesh"),
+            )
+        return ObservedCluster(
             name,
             base.files,
             base.lock,
             base.objects,
             base.remote_secrets,
-            names=stated_values(documents, CLUSTER_NAME),
+            cluster_names=stated_values(documents, CLUSTER_NAME),
             mesh_ids=mesh_ids,
-            label=_namespace_value(space, "metadata", "labels", NETWORK_LABEL),
-            networks=stated_values(documents, NETWORK),
-            namespace=Said(space[0].name, space[0].file, "metadata.name")
+            network_label=_namespace_value(space, "metadata", "labels", NETWORK_LABEL),
+            network_values=stated_values(documents, NETWORK),
+            namespace=StatedValue(space[0].name, space[0].file, "metadata.name")
             if space is not None
             else None,
-            namespaces=stated_namespaces(documents),
-            served_by=_namespace_value(space, "metadata", "annotations", SERVED_BY),
-            trust=parse_cacerts(name, cacerts, base.lock, self._parser, self._certificates),
+            namespace_values=stated_namespaces(documents),
+            served_by=_namespace_value(space, "metadata", "annotations", SERVED_BY_ANNOTATION),
+            cacerts=parse_cacerts(name, cacerts, base.lock, self._parser, self._certificates),
             control_plane=documents,
-            gates=tuple(find_gateways(seen)),
-            readers=tuple(find_reader_accounts(seen)),
-            bundled=f"../../{BUNDLE_FOLDER}" in resources,
+            gateways=tuple(find_gateways(seen)),
+            reader_accounts=tuple(find_reader_accounts(seen)),
+            has_bundle=f"../../{BUNDLE_FOLDER}" in resources,
         )
 
 
-def _istio_namespace(name: str, seen: ParsedObjects) -> tuple[Object, Json] | None:
+def _istio_namespace(name: str, seen: ParsedObjects) -> tuple[TreeObject, Json] | None:
     """The Namespace of Istio in a cluster's directory."""
     components = f"{name}/{COMPONENT_NAMESPACE_PREFIX}"
     found = ((o, v) for o, v in seen if o.kind == "Namespace" and not o.file.startswith(components))
     return next(found, None)
 
 
-def _namespace_value(space: tuple[Object, Json] | None, *path: str) -> Said | None:
+def _namespace_value(space: tuple[TreeObject, Json] | None, *path: str) -> StatedValue | None:
     """The text at a path of a Namespace."""
     if space is None or (value := text_at(space[1], *path)) is None:
         return None
-    return Said(value, space[0].file, path_text(path))
+    return StatedValue(value, space[0].file, path_text(path))
 
 
 def _describe_object(

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.observed.cacerts_keys import CERT_MANAGER, key_names
-from kubectl_mesh.observed.objects import PlacedObject, secret_data
+from kubectl_mesh.observed.cacerts_keys import CERT_MANAGER_KEYS, find_key_names
+from kubectl_mesh.observed.objects import DumpedObject, decode_secret
 
-CACERTS, SELF_SIGNED, ROOTS = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
-GENERATED = "istio-generated"
+CACERTS, SELF_SIGNED_SECRET, ROOTS_CONFIG_MAP = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
+GENERATED_KEY = "istio-generated"
 """The key by which istiod marks a cacerts that it wrote itself (USE_CACERTS_FOR_SELF_SIGNED_CA)."""
 
 
@@ -22,46 +22,53 @@ class SigningCa:
     it for itself.
     """
 
-    found: PlacedObject
+    resource: DumpedObject
     files: Mapping[str, bytes] = field(repr=False)
-    own: bool
+    is_self_signed: bool
     """istiod signed for itself: no other cluster trusts what it signs."""
     issuer: tuple[str, str, str] | None = None
     """cert-manager's issuer that made it: name, kind and group."""
 
 
-def is_signing_ca(found: PlacedObject) -> bool:
+def is_signing_ca(resource: DumpedObject) -> bool:
     """Whether an object holds what a cluster signs with."""
-    return found.kind == "Secret" and not found.group and found.name in (CACERTS, SELF_SIGNED)
+    return (
+        resource.kind == "Secret"
+        and not resource.group
+        and resource.name in (CACERTS, SELF_SIGNED_SECRET)
+    )
 
 
-def parse_signing_ca(found: PlacedObject) -> SigningCa:
+def parse_signing_ca(resource: DumpedObject) -> SigningCa:
     """The CA in a Secret, complete; raises a `MeshError` that names what is missing."""
-    data = secret_data(found)
-    held = {key: body for key, body in data.items() if body.strip()}
-    own = found.name == SELF_SIGNED or GENERATED in data
-    if found.name == SELF_SIGNED and (certificate := held.get("ca-cert.pem")) is not None:
-        held = {"cert-chain.pem": certificate, "root-cert.pem": certificate, **held}
-    names = key_names(held if found.name == CACERTS else ())
-    missing = [key for key in dict.fromkeys(names.values()) if key not in held]
+    data = decode_secret(resource)
+    bodies = {key: body for key, body in data.items() if body.strip()}
+    is_self_signed = resource.name == SELF_SIGNED_SECRET or GENERATED_KEY in data
+    if (
+        resource.name == SELF_SIGNED_SECRET
+        and (certificate := bodies.get("ca-cert.pem")) is not None
+    ):
+        bodies = {"cert-chain.pem": certificate, "root-cert.pem": certificate, **bodies}
+    names = find_key_names(bodies if resource.name == CACERTS else ())
+    missing = [key for key in dict.fromkeys(names.values()) if key not in bodies]
     if missing:
-        what = f"{found} lacks {' and '.join(missing)}"
+        what = f"{resource} lacks {' and '.join(missing)}"
         fix = (
             "istiod does not start with a part of it; dump the whole Secret"
-            if found.name == CACERTS
+            if resource.name == CACERTS
             else "dump the whole Secret"
         )
-        raise MeshError([Problem(found.place, what, fix, code="cacerts-incomplete")])
-    files = {name: held[key] for name, key in names.items()}
-    if names is not CERT_MANAGER:
-        return SigningCa(found, files, own)
+        raise MeshError([Problem(resource.place, what, fix, code="cacerts-incomplete")])
+    files = {name: bodies[key] for name, key in names.items()}
+    if names is not CERT_MANAGER_KEYS:
+        return SigningCa(resource, files, is_self_signed)
     # istiod has no chain of its own then.
-    files["cert-chain.pem"] = _line(files["ca-cert.pem"]) + files["root-cert.pem"]
-    return SigningCa(found, files, own, _issuer(found))
+    files["cert-chain.pem"] = _with_newline(files["ca-cert.pem"]) + files["root-cert.pem"]
+    return SigningCa(resource, files, is_self_signed, _cert_manager_issuer(resource))
 
 
-def _issuer(found: PlacedObject) -> tuple[str, str, str] | None:
-    annotations = found.words("annotations")
+def _cert_manager_issuer(resource: DumpedObject) -> tuple[str, str, str] | None:
+    annotations = resource.metadata_strings("annotations")
     name = annotations.get("cert-manager.io/issuer-name")
     kind, group = (
         annotations.get("cert-manager.io/issuer-kind", "Issuer"),
@@ -70,18 +77,18 @@ def _issuer(found: PlacedObject) -> tuple[str, str, str] | None:
     return None if name is None else (name, kind or "Issuer", group or "cert-manager.io")
 
 
-def _line(pem: bytes) -> bytes:
+def _with_newline(pem: bytes) -> bytes:
     return pem if pem.endswith(b"\n") else pem + b"\n"
 
 
 def find_signing_ca(
-    where: str, objects: Sequence[PlacedObject], namespace: str | None = None
+    where: str, objects: Sequence[DumpedObject], namespace: str | None = None
 ) -> SigningCa:
     """The CA among the objects of one cluster: `cacerts` goes before `istio-ca-secret`, as in
     istiod.
     """
     found = [o for o in objects if is_signing_ca(o)]
-    for name in (CACERTS, SELF_SIGNED):
+    for name in (CACERTS, SELF_SIGNED_SECRET):
         named = [o for o in found if o.name == name]
         inside = [o for o in named if o.namespace == namespace] or named
         if len(inside) > 1:
@@ -102,7 +109,7 @@ def find_signing_ca(
         [
             Problem(
                 Place(where),
-                f"holds neither a Secret {CACERTS} nor {SELF_SIGNED}",
+                f"holds neither a Secret {CACERTS} nor {SELF_SIGNED_SECRET}",
                 f"give `kubectl get secret {CACERTS} -o yaml`",
                 code="signing-ca-missing",
             )
@@ -110,7 +117,7 @@ def find_signing_ca(
     )
 
 
-def find_trusted_roots(where: str, objects: Sequence[PlacedObject]) -> bytes:
+def find_trusted_roots(where: str, objects: Sequence[DumpedObject]) -> bytes:
     """The roots that a cluster trusts, as PEM: of its CA, or of the ConfigMap by which istiod tells
     them to every namespace.
     """
@@ -120,22 +127,25 @@ def find_trusted_roots(where: str, objects: Sequence[PlacedObject]) -> bytes:
         body
         for o in objects
         if o.kind == "ConfigMap"
-        and o.name == ROOTS
-        and isinstance(body := o.at("data", "root-cert.pem"), str)
+        and o.name == ROOTS_CONFIG_MAP
+        and isinstance(body := o.value_at("data", "root-cert.pem"), str)
     }
     if len(bodies) == 1:
         return bodies.pop().encode()
     what = (
-        f"holds no root: neither a Secret {CACERTS} or {SELF_SIGNED}, nor a ConfigMap {ROOTS}"
+        (
+            f"holds no root: neither a Secret {CACERTS} or {SELF_SIGNED_SECRET}, nor a ConfigMap"
+            f" {ROOTS_CONFIG_MAP}"
+        )
         if not bodies
-        else f"holds {len(bodies)} roots in {ROOTS}"
+        else f"holds {len(bodies)} roots in {ROOTS_CONFIG_MAP}"
     )
     raise MeshError(
         [
             Problem(
                 Place(where),
                 what,
-                f"give `kubectl get configmap {ROOTS} -o yaml`, or the root as PEM",
+                f"give `kubectl get configmap {ROOTS_CONFIG_MAP} -o yaml`, or the root as PEM",
                 code="several-roots" if bodies else "root-missing",
             )
         ]

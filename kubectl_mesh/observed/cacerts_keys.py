@@ -2,18 +2,22 @@
 
 from collections.abc import Collection, Mapping
 
-CERT_MANAGER = {
+CERT_MANAGER_KEYS = {
     "ca-cert.pem": "tls.crt",
     "ca-key.pem": "tls.key",
     "cert-chain.pem": "tls.crt",
     "root-cert.pem": "ca.crt",
 }
 """The files of `cacerts`, and what cert-manager calls them."""
-PARTS = tuple(CERT_MANAGER)
+CACERTS_FILES = tuple(CERT_MANAGER_KEYS)
 
 
-def key_names(data: Collection[str]) -> Mapping[str, str]:
+def find_key_names(data: Collection[str]) -> Mapping[str, str]:
     """The key under which `cacerts` holds each of its files: cert-manager's, which istiod takes
     first, else the name of the file.
     """
-    return CERT_MANAGER if "tls.crt" in data else dict(zip(PARTS, PARTS, strict=True))
+    return (
+        CERT_MANAGER_KEYS
+        if "tls.crt" in data
+        else dict(zip(CACERTS_FILES, CACERTS_FILES, strict=True))
+    )

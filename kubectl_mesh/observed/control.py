@@ -11,36 +11,36 @@ from kubectl_mesh.observed.install_kinds import (
     NAMESPACE,
     UNVALIDATED,
     chart_values,
-    part_name,
-    revision_of_name,
+    component_name,
+    revision_from_name,
     stated_version,
 )
 from kubectl_mesh.observed.parse import exclude_paths, flatten_value
-from kubectl_mesh.observed.values import ControlPlane, Fields, Object, Said
+from kubectl_mesh.observed.values import ControlPlane, Fields, StatedValue, TreeObject
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import mapping_at, text_at
 
 
-def find_control_planes(objects: tuple[tuple[Object, Json], ...]) -> Iterator[ControlPlane]:
+def find_control_planes(objects: tuple[tuple[TreeObject, Json], ...]) -> Iterator[ControlPlane]:
     """The documents of a cluster's control plane."""
     for seen, value in objects:
         if seen.kind in INSTALL_KINDS:
-            part = part_name(seen.kind, value)
+            part = component_name(seen.kind, value)
             if part is not None:
                 yield _document(seen, value, part)
 
 
-def _document(seen: Object, value: Json, part: str) -> ControlPlane:
+def _document(seen: TreeObject, value: Json, part: str) -> ControlPlane:
     kind, spec = INSTALL_KINDS[seen.kind], mapping_at(value, "spec")
     values = chart_values(seen.kind, value)
     revision = (
         text_at(values, "revision")
-        if kind.chart
+        if kind.chart_path
         else text_at(spec, "revision")
         if seen.kind == IstioOperator.KIND
-        else revision_of_name(seen.kind, seen.name)
+        else revision_from_name(seen.kind, seen.name)
     )
     return ControlPlane(
         seen.file,
@@ -50,7 +50,7 @@ def _document(seen: Object, value: Json, part: str) -> ControlPlane:
         stated_version(seen.kind, value),
         revision,
         _fields(values),
-        exclude_paths(flatten_value(dict(spec)), ".".join(kind.values[1:])),
+        exclude_paths(flatten_value(dict(spec)), ".".join(kind.values_path[1:])),
     )
 
 
@@ -59,29 +59,29 @@ def _fields(values: Mapping[str, Any]) -> Fields:
     return flatten_value(dict(values)) if values else {}
 
 
-def stated_values(documents: tuple[ControlPlane, ...], path: Path) -> tuple[Said, ...]:
+def stated_values(documents: tuple[ControlPlane, ...], path: Path) -> tuple[StatedValue, ...]:
     """What each document says of a field of `global`, wherever it keeps it."""
     found = []
     field, unvalidated = ".".join(path), ".".join((*UNVALIDATED, *path))
     for document in documents:
         for place in (f"global.{field}", f"ztunnel.{field}", f"ztunnel.global.{field}", field):
             value = document.values.get(place)
-            if isinstance(value, str) and (place != field or document.part == "ztunnel"):
-                found.append(Said(value, document.file, f"values.{place}"))
+            if isinstance(value, str) and (place != field or document.component == "ztunnel"):
+                found.append(StatedValue(value, document.file, f"values.{place}"))
         value = document.settings.get(unvalidated)
         if isinstance(value, str):
-            found.append(Said(value, document.file, unvalidated))
+            found.append(StatedValue(value, document.file, unvalidated))
     return tuple(found)
 
 
-def stated_namespaces(documents: tuple[ControlPlane, ...]) -> tuple[Said, ...]:
+def stated_namespaces(documents: tuple[ControlPlane, ...]) -> tuple[StatedValue, ...]:
     """Istio's namespace as each document says it."""
     found = list(stated_values(documents, NAMESPACE))
     for document in documents:
         for path in (
-            ("namespace", "defaultNamespace") if document.part not in NODE_COMPONENTS else ()
+            ("namespace", "defaultNamespace") if document.component not in NODE_COMPONENTS else ()
         ):
             value = document.settings.get(path)
             if isinstance(value, str):
-                found.append(Said(value, document.file, path))
+                found.append(StatedValue(value, document.file, path))
     return tuple(found)

@@ -14,19 +14,19 @@ from kubectl_mesh.observed.install_kinds import (
     NETWORK,
     UNVALIDATED,
     chart_values,
-    part_name,
-    release_of_tag,
-    revision_of_name,
+    component_name,
+    release_from_tag,
+    revision_from_name,
 )
-from kubectl_mesh.observed.networks import MESH_NETWORKS, DeclaredNetwork, declared_networks
-from kubectl_mesh.observed.objects import PlacedObject, strip_server_fields
+from kubectl_mesh.observed.networks import MESH_NETWORKS, DeclaredNetwork, parse_mesh_networks
+from kubectl_mesh.observed.objects import DumpedObject, strip_server_fields
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.targets.charts import ORDER as CHART_NAMES
 from kubectl_mesh.targets.istiooperator import EAST_WEST
 from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at, value_at
 
-HELM = "values"
+HELM_VALUES = "values"
 """What a document without a kind is, that holds values for the chart istiod."""
 _HELM_KEYS = frozenset(
     (
@@ -49,69 +49,71 @@ class DumpedControlPlane:
     as base.yaml has it.
     """
 
-    found: PlacedObject
+    resource: DumpedObject
     kind: str
-    part: str
+    component: str
     value: Mapping[str, Any] = field(repr=False)
     """Without what the server added."""
 
     @property
-    def main(self) -> bool:
+    def is_istiod(self) -> bool:
         """Whether it is istiod's, and not of what stands beside it."""
-        return self.part == "istiod"
+        return self.component == "istiod"
 
     @property
     def values(self) -> Mapping[str, Any]:
         """The values of the chart."""
-        return self.value if self.kind == HELM else chart_values(self.kind, self.value)
+        return self.value if self.kind == HELM_VALUES else chart_values(self.kind, self.value)
 
     @property
     def values_path(self) -> str:
         """Where the values are, as the beginning of a path."""
-        return "" if self.kind == HELM else ".".join(INSTALL_KINDS[self.kind].values) + "."
+        return (
+            "" if self.kind == HELM_VALUES else ".".join(INSTALL_KINDS[self.kind].values_path) + "."
+        )
 
 
-def control_plane(
-    found: PlacedObject, objects: Sequence[PlacedObject] = ()
+def parse_control_plane(
+    resource: DumpedObject, objects: Sequence[DumpedObject] = ()
 ) -> DumpedControlPlane | None:
     """The control plane that an object is, None where it is none; the source of a HelmRelease's
     chart is looked up among `objects`.
     """
-    value, kind = with_chart(found, objects), found.kind
+    value, kind = normalize_chart(resource, objects), resource.kind
     if not kind and "apiVersion" not in value:
-        return values_control_plane(found, value)
-    if kind not in INSTALL_KINDS or INSTALL_KINDS[kind].group != found.group:
+        return parse_helm_values(resource, value)
+    if kind not in INSTALL_KINDS or INSTALL_KINDS[kind].group != resource.group:
         return None
-    chart = INSTALL_KINDS[kind].chart
+    chart = INSTALL_KINDS[kind].chart_path
     if chart:
         name = text_at(value, *chart)
-        if name not in CHART_NAMES or (name == "gateway" and EAST_WEST not in found.name):
+        if name not in CHART_NAMES or (name == "gateway" and EAST_WEST not in resource.name):
             return None
-    part = part_name(kind, value)
-    return None if part is None else DumpedControlPlane(found, kind, part, value)
+    part = component_name(kind, value)
+    return None if part is None else DumpedControlPlane(resource, kind, part, value)
 
 
-def values_control_plane(found: PlacedObject, values: Json) -> DumpedControlPlane | None:
+def parse_helm_values(resource: DumpedObject, values: Json) -> DumpedControlPlane | None:
     """The control plane that Helm values are, in a file of their own or in a ConfigMap as Flux and
     others read them; None where they are of another chart.
     """
     return (
-        DumpedControlPlane(found, HELM, "istiod", values)
+        DumpedControlPlane(resource, HELM_VALUES, "istiod", values)
         if isinstance(values, dict) and _HELM_KEYS & set(values)
         else None
     )
 
 
-def with_chart(found: PlacedObject, objects: Sequence[PlacedObject]) -> dict[str, Any]:
+def normalize_chart(resource: DumpedObject, objects: Sequence[DumpedObject]) -> dict[str, Any]:
     """An object's value without what the server added, the chart of an OCI artifact written as that
     of a chart repository.
 
     Argo CD takes a chart as `repoURL: oci://.../istiod` with `path: .`, Flux as `chartRef` to an
     OCIRepository.
     """
-    value: Any = strip_server_fields(dict(found.value))
+    value: Any = strip_server_fields(dict(resource.value))
     if (
-        found.kind == "Application"
+        resource.kind == "Application"
         and value_at(value, "spec", "source", "path") == "."
         and (parts := _split_chart(value_at(value, "spec", "source", "repoURL")))
     ):
@@ -121,13 +123,13 @@ def with_chart(found: PlacedObject, objects: Sequence[PlacedObject]) -> dict[str
             "spec": {**value["spec"], "source": {**source, "chart": parts[1], "repoURL": parts[0]}},
         }
     elif (
-        found.kind == "HelmRelease"
+        resource.kind == "HelmRelease"
         and value_at(value, "spec", "chartRef", "kind") == "OCIRepository"
-        and (artifact := chart_source(found, objects))
+        and (artifact := find_chart_source(resource, objects))
     ):
-        parts = _split_chart(artifact.at("spec", "url"))
+        parts = _split_chart(artifact.value_at("spec", "url"))
         if parts is not None:
-            tag = artifact.at("spec", "ref", "tag")
+            tag = artifact.value_at("spec", "ref", "tag")
             pinned = {"version": tag} if isinstance(tag, str) else {}
             spec = {key: part for key, part in value["spec"].items() if key != "chartRef"}
             value = {**value, "spec": {**spec, "chart": {"spec": {"chart": parts[1], **pinned}}}}
@@ -135,36 +137,45 @@ def with_chart(found: PlacedObject, objects: Sequence[PlacedObject]) -> dict[str
     return value
 
 
-def chart_source(found: PlacedObject, objects: Sequence[PlacedObject]) -> PlacedObject | None:
+def find_chart_source(
+    resource: DumpedObject, objects: Sequence[DumpedObject]
+) -> DumpedObject | None:
     """The HelmRepository or OCIRepository that a HelmRelease takes its chart from, None where it
     was not dumped.
     """
     for path in (("spec", "chart", "spec", "sourceRef"), ("spec", "chartRef")):
-        kind, name = found.at(*path, "kind"), found.at(*path, "name")
-        namespace = found.at(*path, "namespace") or found.namespace
+        kind, name = resource.value_at(*path, "kind"), resource.value_at(*path, "name")
+        namespace = resource.value_at(*path, "namespace") or resource.namespace
         for source in objects:
             if name and (source.kind, source.name, source.namespace) == (kind, name, namespace):
                 return source
     return None
 
 
-def charts_url(
-    found: PlacedObject, objects: Sequence[PlacedObject]
-) -> tuple[str, PlacedObject, str] | None:
+def find_charts_url(
+    resource: DumpedObject, objects: Sequence[DumpedObject]
+) -> tuple[str, DumpedObject, str] | None:
     """Where the chart of an Application or a HelmRelease comes from: the repository, the object and
     the field that state it; None where nothing does.
     """
-    if found.kind == "Application":
-        url, where, how = found.at("spec", "source", "repoURL"), found, "spec.source.repoURL"
-    elif found.kind == "HelmRelease" and (source := chart_source(found, objects)) is not None:
-        url, where, how = source.at("spec", "url"), source, "spec.url"
+    if resource.kind == "Application":
+        url, where, how = (
+            resource.value_at("spec", "source", "repoURL"),
+            resource,
+            "spec.source.repoURL",
+        )
+    elif (
+        resource.kind == "HelmRelease"
+        and (source := find_chart_source(resource, objects)) is not None
+    ):
+        url, where, how = source.value_at("spec", "url"), source, "spec.url"
     else:
         return None
     if not isinstance(url, str) or not url:
         return None
     parts = (
         _split_chart(url)
-        if where.kind == "OCIRepository" or where.at("spec", "source", "path") == "."
+        if where.kind == "OCIRepository" or where.value_at("spec", "source", "path") == "."
         else None
     )
     url = parts[0] if parts is not None else url
@@ -182,18 +193,18 @@ def _split_chart(url: object) -> tuple[str, str] | None:
     return (registry, chart) if chart in CHART_NAMES and registry else None
 
 
-INJECTOR, MESH_CONFIG = "istio-sidecar-injector", "istio"
+INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP = "istio-sidecar-injector", "istio"
 """The ConfigMaps that a control plane makes, with the values that it has and the configuration of
 the mesh.
 """
 
 
-def is_made_by_istiod(found: PlacedObject, name: str) -> bool:
+def is_istiod_config_map(resource: DumpedObject, name: str) -> bool:
     """Whether an object is a ConfigMap that a control plane makes, of whatever revision."""
     return (
-        found.kind == "ConfigMap"
-        and not found.group
-        and (found.name == name or found.name.startswith(f"{name}-"))
+        resource.kind == "ConfigMap"
+        and not resource.group
+        and (resource.name == name or resource.name.startswith(f"{name}-"))
     )
 
 
@@ -204,17 +215,17 @@ class Statement:
     and the field.
     """
 
-    what: str
+    setting: str
     value: str
     field: str
 
 
-def running_statements(values: Json) -> Iterator[Statement]:
+def list_config_statements(values: Json) -> Iterator[Statement]:
     """What the values state that the injector has, or a MeshConfig under `meshConfig`."""
-    return (s for s in _at_paths(values, _IN_VALUES) if s.what not in ("address", "revision"))
+    return (s for s in _at_paths(values, _IN_VALUES) if s.setting not in ("address", "revision"))
 
 
-def statements(plane: DumpedControlPlane) -> Iterator[Statement]:
+def list_statements(plane: DumpedControlPlane) -> Iterator[Statement]:
     """What a control plane states of its cluster."""
     prefix = plane.values_path
     for stated in _at_paths(plane.values, _IN_VALUES):
@@ -228,7 +239,7 @@ def statements(plane: DumpedControlPlane) -> Iterator[Statement]:
     yield from _at_paths(plane.value, (("mesh_id", ("spec", *UNVALIDATED, *MESH_ID)),))
     yield from _at_paths(plane.value, _IN_DOCUMENT.get(plane.kind, ()))
     yield from _version_statements(plane)
-    name = revision_of_name(plane.kind, plane.found.name)
+    name = revision_from_name(plane.kind, plane.resource.name)
     if name is not None:
         yield Statement("revision", name, "metadata.name")
 
@@ -244,10 +255,10 @@ def _version_statements(plane: DumpedControlPlane) -> Iterator[Statement]:
     target = KINDS.get(plane.kind)
     if target is not None and target.FIXED_VERSION is not None:
         yield Statement("version", target.FIXED_VERSION, "kind")
-    elif plane.kind != HELM:
-        path = INSTALL_KINDS[plane.kind].version
+    elif plane.kind != HELM_VALUES:
+        path = INSTALL_KINDS[plane.kind].version_path
         tag = value_at(plane.value, *path)
-        version = None if tag is None else release_of_tag(str(tag))
+        version = None if tag is None else release_from_tag(str(tag))
         if version is not None:
             yield Statement("version", version, ".".join(path))
 
@@ -274,7 +285,7 @@ _IN_DOCUMENT: Mapping[str, tuple[tuple[str, Path], ...]] = {
 }
 
 
-def istiod_statements(deployment: PlacedObject) -> Iterator[Statement]:
+def list_istiod_statements(deployment: DumpedObject) -> Iterator[Statement]:
     """What the Deployment of istiod states: the `version` and the `registry` of its image, and the
     `id` of its cluster.
     """
@@ -296,10 +307,10 @@ def istiod_statements(deployment: PlacedObject) -> Iterator[Statement]:
 def _version_of_image(image: str) -> str | None:
     """The version of Istio that the image of istiod states, None where it is another image."""
     name, _, tag = image.partition("@")[0].rpartition(":")
-    return release_of_tag(tag) if name.endswith("/pilot") else None
+    return release_from_tag(tag) if name.endswith("/pilot") else None
 
 
-def stated_networks(values: Json) -> tuple[DeclaredNetwork, ...]:
+def find_declared_networks(values: Json) -> tuple[DeclaredNetwork, ...]:
     """The networks that values of Istio's chart declare, wherever they have them first."""
-    tables = (declared_networks(mapping_at(values, *path)) for path in MESH_NETWORKS)
+    tables = (parse_mesh_networks(mapping_at(values, *path)) for path in MESH_NETWORKS)
     return next(filter(None, tables), ())

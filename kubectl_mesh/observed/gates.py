@@ -8,27 +8,27 @@ from kubectl_mesh.model import Json
 from kubectl_mesh.observed.install_kinds import (
     INSTALL_KINDS,
     chart_values,
-    part_name,
+    component_name,
 )
 from kubectl_mesh.observed.networks import (
     MESH_NETWORKS,
     NETWORK_LABEL,
-    declared_networks,
-    gateway_addresses,
+    list_gateway_addresses,
+    parse_mesh_networks,
 )
-from kubectl_mesh.observed.values import Gate, Object
+from kubectl_mesh.observed.values import ObservedGateway, TreeObject
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at, texts_at, value_at
 
 
-def find_gateways(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
+def find_gateways(objects: tuple[tuple[TreeObject, Json], ...]) -> Iterator[ObservedGateway]:
     """Every gateway that the objects of a cluster make, are, or declare."""
     for seen, value in objects:
         labels = texts_at(value, "metadata", "labels")
         if seen.kind == "Service" and (NETWORK_LABEL in labels or "istio" in labels):
             spec = mapping_at(value, "spec")
-            yield Gate(
+            yield ObservedGateway(
                 seen.file,
                 "Service",
                 seen.name,
@@ -37,12 +37,12 @@ def find_gateways(objects: tuple[tuple[Object, Json], ...]) -> Iterator[Gate]:
                 _ports(spec, "ports"),
                 labels,
             )
-        elif seen.kind == "Gateway" and seen.api.startswith("gateway.networking.k8s.io/"):
+        elif seen.kind == "Gateway" and seen.api_version.startswith("gateway.networking.k8s.io/"):
             yield _gateway_api(seen, value, labels)
         elif seen.kind == "Gateway":
             servers = items_at(value, "spec", "servers")
             ports = tuple(n for s in servers if (n := number_at(s, "port", "number")) is not None)
-            yield Gate(
+            yield ObservedGateway(
                 seen.file,
                 "Gateway (networking.istio.io)",
                 seen.name,
@@ -62,10 +62,10 @@ def _ports(value: Json, *path: str) -> tuple[int, ...]:
     return tuple(n for port in items_at(value, *path) if (n := number_at(port, "port")) is not None)
 
 
-def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
+def _gateway_api(seen: TreeObject, value: Json, labels: Mapping[str, str]) -> ObservedGateway:
     ports = _ports(value, "spec", "listeners")
     port = ports[0] if ports else None
-    found = tuple((address, port) for address in gateway_addresses(value))
+    found = tuple((address, port) for address in list_gateway_addresses(value))
     kind = text_at(value, "metadata", "annotations", "networking.istio.io/service-type")
     given = mapping_at(value, "spec", "infrastructure")
     # istiod labels the Service as the Gateway is labelled, unless `infrastructure` says which
@@ -75,7 +75,7 @@ def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
         if "labels" in given and not found
         else labels.get(NETWORK_LABEL)
     )
-    return Gate(
+    return ObservedGateway(
         seen.file,
         "Gateway (gateway.networking.k8s.io)",
         seen.name,
@@ -87,13 +87,13 @@ def _gateway_api(seen: Object, value: Json, labels: Mapping[str, str]) -> Gate:
     )
 
 
-def _chart_gateways(seen: Object, value: Json) -> Iterator[Gate]:
-    if part_name(seen.kind, value) != "gateway":
+def _chart_gateways(seen: TreeObject, value: Json) -> Iterator[ObservedGateway]:
+    if component_name(seen.kind, value) != "gateway":
         return
     values = chart_values(seen.kind, value)
     labels = texts_at(values, "labels")
     network = labels.get(NETWORK_LABEL) or text_at(values, "networkGateway")
-    yield Gate(
+    yield ObservedGateway(
         seen.file,
         "chart gateway",
         seen.name,
@@ -104,14 +104,14 @@ def _chart_gateways(seen: Object, value: Json) -> Iterator[Gate]:
     )
 
 
-def _component_gateways(seen: Object, value: Json) -> Iterator[Gate]:
+def _component_gateways(seen: TreeObject, value: Json) -> Iterator[ObservedGateway]:
     for item in items_at(value, "spec", "components", "ingressGateways"):
         if value_at(item, "enabled") is False:
             continue
         labels = texts_at(item, "label")
         service = mapping_at(item, "k8s", "service")
         name = text_at(item, "name") or ""
-        yield Gate(
+        yield ObservedGateway(
             seen.file,
             "IstioOperator component",
             name,
@@ -122,15 +122,15 @@ def _component_gateways(seen: Object, value: Json) -> Iterator[Gate]:
         )
 
 
-def _declared_gateways(seen: Object, value: Json) -> Iterator[Gate]:
+def _declared_gateways(seen: TreeObject, value: Json) -> Iterator[ObservedGateway]:
     """What is declared; the same twice, as Istio 1.4 wants it, counts once."""
     if seen.kind not in KINDS:
         return
     kind = INSTALL_KINDS[seen.kind]
     stated = {
         network.name: network
-        for path in (MESH_NETWORKS[:1] if kind.chart else MESH_NETWORKS)
-        for network in declared_networks(mapping_at(value, *kind.values, *path))
+        for path in (MESH_NETWORKS[:1] if kind.chart_path else MESH_NETWORKS)
+        for network in parse_mesh_networks(mapping_at(value, *kind.values_path, *path))
     }
     for network in stated.values():
         found = tuple(
@@ -138,7 +138,7 @@ def _declared_gateways(seen: Object, value: Json) -> Iterator[Gate]:
             for gateway in network.gateways
             if (address := gateway.address or gateway.service) is not None
         )
-        yield Gate(
+        yield ObservedGateway(
             seen.file,
             "meshNetworks",
             network.name,

@@ -21,14 +21,14 @@ class InstallKind:
     """A kind of documents: its API, and the paths of what they state."""
 
     api_version: str
-    version: Path
-    part: str = ""
+    version_path: Path
+    component: str = ""
     """The part of Istio that it installs; empty where each document states it."""
-    values: Path = Target.VALUES
+    values_path: Path = Target.VALUES
     """Where the values of Istio's chart are."""
-    chart: Path = ()
+    chart_path: Path = ()
     """Where the name of the chart is, for what installs charts."""
-    namespace: Path = ()
+    namespace_path: Path = ()
     """Where a component on the nodes has its namespace."""
 
     @property
@@ -39,13 +39,16 @@ class InstallKind:
 
 def _list_kinds(target: Target) -> Iterator[tuple[str, InstallKind]]:
     """The kinds of documents of a target, by name."""
-    base = InstallKind(target.API_VERSION, target.VERSION, values=target.VALUES)
+    base = InstallKind(target.API_VERSION, target.VERSION, values_path=target.VALUES)
     if isinstance(target, ChartTarget):
-        yield target.KIND, replace(base, chart=target.CHART, namespace=target.NAMESPACE)
+        yield target.KIND, replace(base, chart_path=target.CHART, namespace_path=target.NAMESPACE)
         return
-    yield target.KIND, base if target.KIND == IstioOperator.KIND else replace(base, part="istiod")
+    yield (
+        target.KIND,
+        base if target.KIND == IstioOperator.KIND else replace(base, component="istiod"),
+    )
     for part, kind in target.NODE_KINDS.items():
-        yield kind, replace(base, part=part, namespace=target.NAMESPACE)
+        yield kind, replace(base, component=part, namespace_path=target.NAMESPACE)
 
 
 INSTALL_KINDS: Mapping[str, InstallKind] = dict(
@@ -64,25 +67,25 @@ UNVALIDATED = ("unvalidatedValues", "global")
 _TAG = re.compile(r"v?(1\.[0-9]+(?:\.[0-9]+)?)(?:[-.].*)?\Z")
 
 
-def part_name(kind: str, value: Json) -> str | None:
+def component_name(kind: str, value: Json) -> str | None:
     """The part of Istio that a document installs: `istiod`, `base`, `cni`, `ztunnel`, `gateway`,
     `eastwest`, or the name of another chart; None where it names no chart.
     """
     known = INSTALL_KINDS[kind]
     if kind == IstioOperator.KIND:
         return EAST_WEST if text_at(value, "spec", "profile") == "empty" else "istiod"
-    if known.chart:
-        chart = text_at(value, *known.chart)
+    if known.chart_path:
+        chart = text_at(value, *known.chart_path)
         return None if chart is None else chart.rsplit("/", 1)[-1]
-    return known.part
+    return known.component
 
 
 def chart_values(kind: str, value: Json) -> Mapping[str, Any]:
     """The values of Istio's chart in a document, empty where there are none."""
-    return mapping_at(value, *INSTALL_KINDS[kind].values)
+    return mapping_at(value, *INSTALL_KINDS[kind].values_path)
 
 
-def revision_of_name(kind: str, name: str) -> str | None:
+def revision_from_name(kind: str, name: str) -> str | None:
     """The revision that the name of an object states; None where it states none."""
     return name if kind == Istio.KIND and name not in ("", DEFAULT_REVISION) else None
 
@@ -91,11 +94,11 @@ def stated_version(kind: str, value: Json) -> str | None:
     """The version as a topology writes it, 1.30.3, or 1.30 for the newest of a line; whatever else
     stands there as it is.
     """
-    stated = text_at(value, *INSTALL_KINDS[kind].version)
+    stated = text_at(value, *INSTALL_KINDS[kind].version_path)
     return None if stated is None else stated.removeprefix("v").removesuffix("-latest")
 
 
-def release_of_tag(tag: str) -> str | None:
+def release_from_tag(tag: str) -> str | None:
     """The release of Istio that a tag names, without what a vendor appends; None for another."""
     found = _TAG.match(tag)
     return None if found is None else found[1]

@@ -7,7 +7,7 @@ from typing import Any
 from kubectl_mesh.credentials.kubeconfig_file import find_access, parse_server
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.faults import Fault
-from kubectl_mesh.observed.objects import PlacedObject
+from kubectl_mesh.observed.objects import DumpedObject
 from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import text_at
 
@@ -22,27 +22,27 @@ class Login:
     ca: bytes | None = field(repr=False)
     tls_server_name: str | None = None
     user: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    insecure: bool = False
+    is_insecure: bool = False
 
 
-def is_kubeconfig(found: PlacedObject) -> bool:
+def is_kubeconfig(resource: DumpedObject) -> bool:
     """Whether an object is a kubeconfig."""
-    return found.kind == "Config" and isinstance(found.value.get("contexts"), list)
+    return resource.kind == "Config" and isinstance(resource.value.get("contexts"), list)
 
 
-def login_of_current_context(config: Json) -> Login | Fault:
+def parse_current_login(config: Json) -> Login | Fault:
     """What the current context of a kubeconfig leads to, or what is wrong with it."""
     name = text_at(config, "current-context")
     if not name:
         return Fault("current-context-missing", "names no current context")
-    found = login_of_context(config, name)
+    found = parse_context_login(config, name)
     if found is None:
         text = f"has no context {value_text(name)}, which it calls the current one"
         return Fault("current-context-unknown", text)
     return found
 
 
-def login_of_context(config: Json, name: str) -> Login | Fault | None:
+def parse_context_login(config: Json, name: str) -> Login | Fault | None:
     """What a context of a kubeconfig leads to, or what is wrong with it; None where there is no
     such context.
     """

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed import TreeReader
-from kubectl_mesh.observed.values import Cluster, Files, MeshState, RawTree
+from kubectl_mesh.observed.values import Files, MeshState, ObservedCluster, RawTree
 from kubectl_mesh.tree.lock_file import LockFile
 
 _NAMESPACE = "1-trust/namespace.yaml"
@@ -63,7 +63,7 @@ def open_tree(tree: RawTree, reader: TreeReader | None = None) -> MeshState:
     """
     known = reader or TreeReader(foreign=True)
 
-    def parse(name: str) -> Cluster:
+    def parse(name: str) -> ObservedCluster:
         files = tree[name]
         read = {
             path: files[path] for path in files if path == _NAMESPACE or is_public_manifest(path)
@@ -87,7 +87,7 @@ def exclude_clusters(state: MeshState, names: frozenset[str]) -> MeshState:
     """The state of the same tree without some directories."""
     return MeshState(
         _Lazy((n for n in state.clusters if n not in names), state.clusters.__getitem__),
-        state.shared,
+        state.shared_directories,
         tree={n: files for n, files in state.tree.items() if n not in names},
         locks=_Lazy((n for n in state.locks if n not in names), state.locks.__getitem__),
     )

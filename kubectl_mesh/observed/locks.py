@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed.parse import TreeParser
-from kubectl_mesh.observed.values import Lock
+from kubectl_mesh.observed.values import LockState
 
 NOT_READ = ""
 
@@ -30,7 +30,7 @@ def hash_files(
 
 def read_lock_state(
     name: str, files: Mapping[str, bytes | None], digests: Mapping[str, str], parser: TreeParser
-) -> Lock | None:
+) -> LockState | None:
     """The lock of a directory; None where there is none."""
     if MESH_LOCK not in files:
         return None
@@ -40,19 +40,19 @@ def read_lock_state(
         parser.add_problem(
             file, "is damaged", "render again, and look at the difference", code="lock-damaged"
         )
-        return Lock(file, damaged=True)
-    return Lock(
+        return LockState(file, is_damaged=True)
+    return LockState(
         file,
         says,
-        edited=tuple(
+        edited_files=tuple(
             sorted(
                 path
                 for path, digest in says.files.items()
                 if path in digests and digests[path] not in (digest, NOT_READ)
             )
         ),
-        missing=tuple(sorted(path for path in says.files if path not in digests)),
-        foreign=tuple(
+        missing_files=tuple(sorted(path for path in says.files if path not in digests)),
+        foreign_files=tuple(
             sorted(path for path in digests if path not in says.files and path != MESH_LOCK)
         ),
     )

@@ -10,7 +10,7 @@ from kubectl_mesh.model import Json
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at
 
 NETWORK_LABEL = "topology.istio.io/network"
-SERVED_BY = "topology.istio.io/controlPlaneClusters"
+SERVED_BY_ANNOTATION = "topology.istio.io/controlPlaneClusters"
 """The annotation of a namespace that names the clusters whose istiod serves it."""
 MESH_NETWORKS = (("global", "meshNetworks"), ("pilot", "meshNetworks"))
 """Where the values of Istio's chart declare networks; under `pilot` for Istio 1.4."""
@@ -34,7 +34,7 @@ class DeclaredNetwork:
     registries: tuple[str, ...]
 
 
-def declared_networks(mesh_networks: Mapping[str, Any]) -> tuple[DeclaredNetwork, ...]:
+def parse_mesh_networks(mesh_networks: Mapping[str, Any]) -> tuple[DeclaredNetwork, ...]:
     """The networks that a meshNetworks declares; Istio 1.4 has them below `networks`, and what is
     nested so by mistake is read too.
     """
@@ -63,7 +63,7 @@ def declared_networks(mesh_networks: Mapping[str, Any]) -> tuple[DeclaredNetwork
     )
 
 
-def gateway_addresses(gateway: Json) -> tuple[str, ...]:
+def list_gateway_addresses(gateway: Json) -> tuple[str, ...]:
     """The addresses that a Gateway of the Gateway API states."""
     return tuple(
         address
@@ -72,7 +72,7 @@ def gateway_addresses(gateway: Json) -> tuple[str, ...]:
     )
 
 
-def load_balancer_addresses(service: Json) -> Iterator[str]:
+def list_load_balancer_addresses(service: Json) -> Iterator[str]:
     """The addresses that the load balancer of a Service has got."""
     for entry in items_at(service, "status", "loadBalancer", "ingress"):
         address = text_at(entry, "ip") or text_at(entry, "hostname")

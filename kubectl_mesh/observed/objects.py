@@ -11,7 +11,7 @@ from kubectl_mesh.model import Document, Json
 from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import decode_base64, value_at
 
-NOISE = frozenset(
+SERVER_METADATA = frozenset(
     (
         "creationTimestamp",
         "deletionGracePeriodSeconds",
@@ -27,7 +27,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedObject:
+class DumpedObject:
     """An object of a dump: the context of its cluster (empty: none was named), where it stands, and
     what it holds.
     """
@@ -39,22 +39,22 @@ class PlacedObject:
     @property
     def kind(self) -> str:
         """Its kind, empty where it states none."""
-        return _word(self.value.get("kind"))
+        return _string_or_empty(self.value.get("kind"))
 
     @property
     def group(self) -> str:
         """The group of its API, empty for the core."""
-        return _word(self.value.get("apiVersion")).rpartition("/")[0]
+        return _string_or_empty(self.value.get("apiVersion")).rpartition("/")[0]
 
     @property
     def name(self) -> str:
         """Its name."""
-        return _word(self.metadata.get("name"))
+        return _string_or_empty(self.metadata.get("name"))
 
     @property
     def namespace(self) -> str:
         """Its namespace, empty where it states none."""
-        return _word(self.metadata.get("namespace"))
+        return _string_or_empty(self.metadata.get("namespace"))
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -62,7 +62,7 @@ class PlacedObject:
         found = self.value.get("metadata")
         return found if isinstance(found, dict) else {}
 
-    def words(self, key: str) -> dict[str, str]:
+    def metadata_strings(self, key: str) -> dict[str, str]:
         """Its labels or annotations."""
         found = self.metadata.get(key)
         return (
@@ -71,7 +71,7 @@ class PlacedObject:
             else {}
         )
 
-    def at(self, *path: str) -> Any:
+    def value_at(self, *path: str) -> Any:
         """What stands at a path, None where there is nothing."""
         return value_at(self.value, *path)
 
@@ -84,18 +84,18 @@ class PlacedObject:
         )
 
 
-def _word(value: Json) -> str:
+def _string_or_empty(value: Json) -> str:
     return value if isinstance(value, str) else ""
 
 
-def unroll_objects(document: Document, context: str) -> Iterator[PlacedObject]:
+def unroll_objects(document: Document, context: str) -> Iterator[DumpedObject]:
     """The objects of a document, those of a `List` one by one."""
-    yield from _unrolled(document, context, document.value, ())
+    yield from _unroll_value(document, context, document.value, ())
 
 
-def _unrolled(
+def _unroll_value(
     document: Document, context: str, value: Json, path: tuple[str | int, ...]
-) -> Iterator[PlacedObject]:
+) -> Iterator[DumpedObject]:
     if value is None:
         return
     place = document.field_place(*path)
@@ -114,12 +114,14 @@ def _unrolled(
     kind = value.get("kind")
     if isinstance(kind, str) and kind.endswith("List") and isinstance(value.get("items"), list):
         for index, item in enumerate(value["items"]):
-            yield from _unrolled(document, context, _typed(item, value), (*path, "items", index))
+            yield from _unroll_value(
+                document, context, _with_list_kind(item, value), (*path, "items", index)
+            )
         return
-    yield PlacedObject(context, place, value)
+    yield DumpedObject(context, place, value)
 
 
-def _typed(item: Json, whole: Mapping[str, Json]) -> Json:
+def _with_list_kind(item: Json, whole: Mapping[str, Json]) -> Json:
     """An item with the kind that its list has for it, as client-go's own lists leave it out."""
     kind = str(whole["kind"]).removesuffix("List")
     return (
@@ -135,7 +137,9 @@ def strip_server_fields(value: Json) -> Json:
         return value
     kept = {key: part for key, part in value.items() if key != "status"}
     if isinstance(kept.get("metadata"), dict):
-        metadata = {key: part for key, part in kept["metadata"].items() if key not in NOISE}
+        metadata = {
+            key: part for key, part in kept["metadata"].items() if key not in SERVER_METADATA
+        }
         if isinstance(metadata.get("annotations"), dict):
             annotations = {
                 key: part for key, part in metadata["annotations"].items() if key != LAST_APPLIED
@@ -148,21 +152,21 @@ def strip_server_fields(value: Json) -> Json:
     return kept
 
 
-def secret_data(found: PlacedObject) -> dict[str, bytes]:
+def decode_secret(resource: DumpedObject) -> dict[str, bytes]:
     """What a Secret holds, by key; `stringData` goes before `data`, as in the API server. Raises a
     `MeshError` that shows none of it.
     """
     problems: list[Problem] = []
-    held: dict[str, bytes] = {}
+    bodies: dict[str, bytes] = {}
     for part in ("data", "stringData"):
-        values = found.value.get(part)
+        values = resource.value.get(part)
         if values is None:
             continue
         if not isinstance(values, dict):
             problems.append(
                 Problem(
-                    found.place,
-                    f"{part} of {found} is no mapping",
+                    resource.place,
+                    f"{part} of {resource} is no mapping",
                     "dump it again",
                     code="not-mapping",
                 )
@@ -170,7 +174,7 @@ def secret_data(found: PlacedObject) -> dict[str, bytes]:
             continue
         for key, value in values.items():
             body = (
-                _decoded(value)
+                _decode_value(value)
                 if part == "data"
                 else value.encode()
                 if isinstance(value, str)
@@ -178,26 +182,26 @@ def secret_data(found: PlacedObject) -> dict[str, bytes]:
             )
             if body is None:
                 what = (
-                    f"the key {value_text(key)} of {found} is not base64"
+                    f"the key {value_text(key)} of {resource} is not base64"
                     if part == "data"
-                    else f"the key {value_text(key)} of {found} is no text"
+                    else f"the key {value_text(key)} of {resource} is no text"
                 )
                 problems.append(
                     Problem(
-                        found.place,
+                        resource.place,
                         what,
                         "dump it again with `kubectl get secret -o yaml`",
                         code="not-base64" if part == "data" else "not-text",
                     )
                 )
             else:
-                held[str(key)] = body
+                bodies[str(key)] = body
     if problems:
         raise MeshError(problems)
-    return held
+    return bodies
 
 
-def _decoded(value: Json) -> bytes | None:
+def _decode_value(value: Json) -> bytes | None:
     if value is None:
         return b""
     return decode_base64(value, wrapped=True) if isinstance(value, str) else None

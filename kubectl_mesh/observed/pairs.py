@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed.values import Cluster, MeshState, RawTree
+from kubectl_mesh.observed.values import MeshState, ObservedCluster, RawTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +13,8 @@ class ClusterPair:
     recognised.
     """
 
-    before: Cluster | None
-    after: Cluster | None
+    before: ObservedCluster | None
+    after: ObservedCluster | None
     match_reason: str = ""
 
     @property
@@ -67,30 +67,30 @@ def pair_clusters(before: MeshState, after: MeshState) -> tuple[ClusterPair, ...
 def _servers(view: MeshState) -> Mapping[str, tuple[str, str]]:
     """The API server and the CA of each cluster, as its peers reach it."""
     known = {}
-    for directory in (*view.clusters.values(), *view.shared.values()):
+    for directory in (*view.clusters.values(), *view.shared_directories.values()):
         for secret in directory.remote_secrets:
-            if secret.server is not None and secret.ca is not None:
-                known[secret.peer] = (secret.server, secret.ca)
+            if secret.server is not None and secret.ca_digest is not None:
+                known[secret.peer] = (secret.server, secret.ca_digest)
     return known
 
 
 def _match_reason(
-    old: Cluster,
-    new: Cluster,
+    old: ObservedCluster,
+    new: ObservedCluster,
     before: Mapping[str, tuple[str, str]],
     after: Mapping[str, tuple[str, str]],
 ) -> str:
     """Why two clusters are one and the same; nothing where they are not."""
     if old.name in before and before[old.name] == after.get(new.name):
         return "the same API server and CA"
-    mine, theirs = old.trust.intermediate_fingerprint, new.trust.intermediate_fingerprint
+    mine, theirs = old.cacerts.intermediate_fingerprint, new.cacerts.intermediate_fingerprint
     if mine is not None and mine == theirs:
         return "the same intermediate"
     if (
         old.lock is not None
         and new.lock is not None
-        and old.lock.says.context
-        and old.lock.says.context == new.lock.says.context
+        and old.lock.contents.context
+        and old.lock.contents.context == new.lock.contents.context
     ):
         return "the same context"
     return ""

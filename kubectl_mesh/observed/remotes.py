@@ -16,7 +16,7 @@ from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, pa
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.parse import TreeParser, digest_value
-from kubectl_mesh.observed.values import Lock, Object, Opaque, Reader, RemoteSecret
+from kubectl_mesh.observed.values import LockState, Opaque, ReaderAccount, RemoteSecret, TreeObject
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.stores.store import Store
 from kubectl_mesh.tree.lock_file import Source
@@ -60,13 +60,13 @@ def _data(value: Json) -> Mapping[str, Any]:
 class _Contents:
     """What a key of a remote secret holds, as far as it can be read; as in `RemoteSecret`."""
 
-    text: Opaque
+    kubeconfig_digest: Opaque
     server: str | None = None
-    ca: str | None = None
-    tls_name: str | None = None
-    login: str | None = None
-    secret: Opaque | None = None
-    insecure: bool = False
+    ca_digest: str | None = None
+    tls_server_name: str | None = None
+    login_kind: str | None = None
+    login_digest: Opaque | None = None
+    is_insecure: bool = False
     expires: datetime | None = None
 
 
@@ -78,7 +78,7 @@ class RemoteSecretReader:
         self._known: dict[tuple[str, str], _Contents] = {}
 
     def read_secrets(
-        self, directory: str, path: str, value: Json, lock: Lock | None
+        self, directory: str, path: str, value: Json, lock: LockState | None
     ) -> Iterator[RemoteSecret]:
         """The clusters that an object lets istiod read."""
         file, store = f"{directory}/{path}", find_store(value)
@@ -90,7 +90,7 @@ class RemoteSecretReader:
         annotations = texts_at(metadata, "annotations")
         for key, content in data.items():
             peer = str(key)
-            source = lock.says.remote.get(peer) if lock is not None else None
+            source = lock.contents.remote.get(peer) if lock is not None else None
             if not isinstance(content, str):
                 self.parser.add_problem(file, "is no text", path=f"data.{peer}", code="not-text")
                 continue
@@ -101,18 +101,18 @@ class RemoteSecretReader:
                 peer=peer,
                 name=text_at(metadata, "name") or text_at(value, "metadata", "name") or "",
                 namespace=text_at(value, "metadata", "namespace"),
-                annotation=annotations.get(CLUSTER_ANNOTATION),
+                cluster_annotation=annotations.get(CLUSTER_ANNOTATION),
                 context=annotations.get(CONTEXT_ANNOTATION),
-                labelled=has_remote_secret_label(metadata),
+                has_label=has_remote_secret_label(metadata),
                 server=held.server,
-                ca=held.ca,
-                tls_name=held.tls_name,
-                login=held.login,
-                secret=held.secret,
-                text=held.text,
+                ca_digest=held.ca_digest,
+                tls_server_name=held.tls_server_name,
+                login_kind=held.login_kind,
+                login_digest=held.login_digest,
+                kubeconfig_digest=held.kubeconfig_digest,
                 source=source,
-                made_from=lock.says.sealed.get(path) if lock is not None else None,
-                insecure=held.insecure,
+                sealed_digest=lock.contents.sealed.get(path) if lock is not None else None,
+                is_insecure=held.is_insecure,
                 expires=held.expires,
             )
 
@@ -161,7 +161,7 @@ class RemoteSecretReader:
         )
 
 
-def find_reader_accounts(objects: "tuple[tuple[Object, Json], ...]") -> Iterator[Reader]:
+def find_reader_accounts(objects: "tuple[tuple[TreeObject, Json], ...]") -> Iterator[ReaderAccount]:
     """The accounts by which peers read a cluster."""
     for seen, value in objects:
         account = None
@@ -175,4 +175,4 @@ def find_reader_accounts(objects: "tuple[tuple[Object, Json], ...]") -> Iterator
             account = None
         else:
             continue
-        yield Reader(seen.file, seen.kind, seen.name, seen.namespace, account)
+        yield ReaderAccount(seen.file, seen.kind, seen.name, seen.namespace, account)

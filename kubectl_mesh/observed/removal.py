@@ -7,38 +7,38 @@ from collections.abc import Collection, Mapping
 from kubectl_mesh.delivery import TOOLS
 from kubectl_mesh.delivery.removal import Installation, Tool
 from kubectl_mesh.observed.parse import TreeParser
-from kubectl_mesh.observed.values import Cluster, RawTree, RemoteSecret
+from kubectl_mesh.observed.values import ObservedCluster, RawTree, RemoteSecret
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.targets.teardown import Holder
 from kubectl_mesh.yaml_io.lookup import text_at
 
 
-def cluster_context(cluster: Cluster) -> str:
+def cluster_context(cluster: ObservedCluster) -> str:
     """The kubectl context of a cluster, as its lock says; without one its name."""
     return (
-        cluster.lock.says.context
-        if cluster.lock is not None and cluster.lock.says.context
+        cluster.lock.contents.context
+        if cluster.lock is not None and cluster.lock.contents.context
         else cluster.name
     )
 
 
-def cluster_namespace(cluster: Cluster) -> str:
+def cluster_namespace(cluster: ObservedCluster) -> str:
     """Istio's namespace in a cluster."""
     if cluster.namespace is not None:
         return cluster.namespace.value
     return (
-        cluster.lock.says.namespace
-        if cluster.lock is not None and cluster.lock.says.namespace
+        cluster.lock.contents.namespace
+        if cluster.lock is not None and cluster.lock.contents.namespace
         else "istio-system"
     )
 
 
-def build_installation(cluster: Cluster) -> Installation:
+def build_installation(cluster: ObservedCluster) -> Installation:
     """A cluster of the tree as its removal needs it."""
     namespace = cluster_namespace(cluster)
-    stated = cluster.lock.says.control_plane if cluster.lock is not None else ""
+    stated = cluster.lock.contents.control_plane if cluster.lock is not None else ""
     served = cluster.served_by is not None or (
-        cluster.lock is not None and cluster.lock.says.served_by is not None
+        cluster.lock is not None and cluster.lock.contents.served_by is not None
     )
     return Installation(
         cluster.name,
@@ -46,7 +46,7 @@ def build_installation(cluster: Cluster) -> Installation:
         namespace,
         stated or next((c.kind for c in cluster.releases), ""),
         tuple(sorted({c.revision or "" for c in cluster.releases})) or ("",),
-        tuple(sorted({c.part for c in cluster.control_plane} & {"cni", "ztunnel"})),
+        tuple(sorted({c.component for c in cluster.control_plane} & {"cni", "ztunnel"})),
         served=served,
         alerts=next(
             (
@@ -60,7 +60,9 @@ def build_installation(cluster: Cluster) -> Installation:
     )
 
 
-def build_secret_holder(cluster: Cluster, secret: str, held: Collection[RemoteSecret]) -> Holder:
+def build_secret_holder(
+    cluster: ObservedCluster, secret: str, held: Collection[RemoteSecret]
+) -> Holder:
     """A cluster of the tree that reads another by this remote secret; `held` are the remote secrets
     that may be it.
     """

@@ -75,7 +75,7 @@ def _read_files(
                 place = Place(f"{directory}/{group[0]}")
                 problems += [replace(p, where=place, fix="") for p in error.problems]
             continue
-        holder = view.clusters.get(directory) or view.shared.get(directory)
+        holder = view.clusters.get(directory) or view.shared_directories.get(directory)
         secrets += holder.remote_secrets if holder is not None else ()
         problems += view.problems
         if group is paths:
@@ -113,9 +113,13 @@ def _judge_secret(
             return state
     if own.expires is not None and own.expires <= now:
         return SecretState("expired token", f"since {own.expires:%Y-%m-%d}", own.server)
-    if own.secret is not None and login is not None and own.secret != digest_value(dict(login)):
+    if (
+        own.login_digest is not None
+        and login is not None
+        and own.login_digest != digest_value(dict(login))
+    ):
         return SecretState(
-            "other token" if own.login == "token" and "token" in login else "other login",
+            "other token" if own.login_kind == "token" and "token" in login else "other login",
             "another than the one in the inputs",
             own.server,
         )
@@ -126,11 +130,12 @@ def _judge_server(secret: RemoteSecret, url: str, server: Server) -> SecretState
     """The first difference between the server in a remote secret and that of the inputs."""
     if url != server.url:
         return SecretState("wrong server", f"{url} ({server.url} in the inputs)", url)
-    if secret.ca != hashlib.sha256(server.ca).hexdigest():
+    if secret.ca_digest != hashlib.sha256(server.ca).hexdigest():
         return SecretState("wrong CA", "another CA than the one in the inputs", url)
-    if secret.tls_name != server.tls_server_name:
+    if secret.tls_server_name != server.tls_server_name:
         detail = (
-            f"tls-server-name {secret.tls_name or 'missing'} ({server.tls_server_name or 'none'}"
+            f"tls-server-name {secret.tls_server_name or 'missing'}"
+            f" ({server.tls_server_name or 'none'}"
             " in the inputs)"
         )
         return SecretState("wrong server name", detail, url)

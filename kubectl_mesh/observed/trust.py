@@ -9,10 +9,10 @@ from typing import Any
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import CACERTS_PATH, Certificate, Json
 from kubectl_mesh.model.issuers import CERT_MANAGER, ISTIO_CSR
-from kubectl_mesh.observed.cacerts_keys import key_names
+from kubectl_mesh.observed.cacerts_keys import find_key_names
 from kubectl_mesh.observed.crls import CRL_KEY
 from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, TreeParser, digest_value, flatten_value
-from kubectl_mesh.observed.values import Cacerts, Lock
+from kubectl_mesh.observed.values import Cacerts, LockState
 from kubectl_mesh.pki.issue import check_pair
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.stores.plain import Plain
@@ -67,20 +67,20 @@ class CertificateReader:
 def parse_cacerts(
     directory: str,
     value: Json,
-    lock: Lock | None,
+    lock: LockState | None,
     parser: TreeParser,
     certificates: CertificateReader,
 ) -> Cacerts:
     """The trust of a cluster whose `cacerts` is `value`; None where there is none."""
     file = f"{directory}/{CACERTS_PATH}"
-    lock = lock if lock is not None else Lock(file)
+    lock = lock if lock is not None else LockState(file)
     if value is None:
-        csr = lock.says.issuer is not None and lock.says.issuer.startswith(ISTIO_CSR)
+        csr = lock.contents.issuer is not None and lock.contents.issuer.startswith(ISTIO_CSR)
         return _with_lock(
             Cacerts(
                 lock.file,
                 ISTIO_CSR if csr else "none",
-                issuer={"issuer": lock.says.issuer} if csr else {},
+                issuer={"issuer": lock.contents.issuer} if csr else {},
             ),
             value,
             lock,
@@ -93,19 +93,21 @@ def parse_cacerts(
     data = mapping_at(value, *store.DATA)
     if store.CLEAR:
         return _parse_clear(file, kind, data, parser, certificates)
-    return _with_lock(Cacerts(file, store.NAME, kind, sealed=digest_value(data)), value, lock)
+    return _with_lock(Cacerts(file, store.NAME, kind, ciphertext=digest_value(data)), value, lock)
 
 
-def _with_lock(made: Cacerts, value: Json, lock: Lock) -> Cacerts:
+def _with_lock(made: Cacerts, value: Json, lock: LockState) -> Cacerts:
     """The trust with what the lock says of what cannot be read."""
     return replace(
         made,
-        intermediate_fingerprint=lock.says.intermediate,
-        root_fingerprints=lock.says.roots,
-        signer=made.signer or lock.says.signer,
-        others={CRL_KEY: digest_value(lock.says.crl)} if lock.says.crl is not None else {},
-        recipients=find_store(value).find_recipients(value) or lock.says.recipients,
-        sealed_for=lock.says.sealed_for,
+        intermediate_fingerprint=lock.contents.intermediate,
+        root_fingerprints=lock.contents.roots,
+        signer=made.signer or lock.contents.signer,
+        other_keys={CRL_KEY: digest_value(lock.contents.crl)}
+        if lock.contents.crl is not None
+        else {},
+        recipients=find_store(value).find_recipients(value) or lock.contents.recipients,
+        sealed_for=lock.contents.sealed_for,
     )
 
 
@@ -117,7 +119,7 @@ def _parse_clear(
     certificates: CertificateReader,
 ) -> Cacerts:
     files: dict[str, bytes] = {}
-    names = key_names(data)
+    names = find_key_names(data)
     for name, key_name in names.items():
         encoded = data.get(key_name)
         if not isinstance(encoded, str):
@@ -148,9 +150,11 @@ def _parse_clear(
         signer=certificates.find_signer(files),
         root_pem=files.get("root-cert.pem"),
         key=digest_value(key) if key is not None else None,
-        pair=_is_pair(file, files["ca-cert.pem"], key) if own and key is not None else None,
+        has_matching_key=_is_pair(file, files["ca-cert.pem"], key)
+        if own and key is not None
+        else None,
         files=files if crl is None else {**files, CRL_KEY: crl},
-        others={
+        other_keys={
             str(name): digest_value(value)
             for name, value in data.items()
             if name not in names.values()

@@ -29,7 +29,7 @@ class Opaque:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StatedValue:
     """A text, the file that says it, and where in that."""
 
     value: str
@@ -38,23 +38,23 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class LockState:
     """The lock of a directory, and how the directory differs from it."""
 
     file: str
-    says: LockFile = field(default_factory=LockFile)
-    damaged: bool = False
+    contents: LockFile = field(default_factory=LockFile)
+    is_damaged: bool = False
     """It is there and cannot be read."""
-    edited: tuple[str, ...] = ()
+    edited_files: tuple[str, ...] = ()
     """Files that are there, but not as the lock lists them."""
-    missing: tuple[str, ...] = ()
+    missing_files: tuple[str, ...] = ()
     """Files that the lock lists and that are not there."""
-    foreign: tuple[str, ...] = ()
+    foreign_files: tuple[str, ...] = ()
     """Files that the lock does not list."""
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class TreeObject:
     """An object of Kubernetes, or a file of YAML that is none (then `kind` is empty and `name` the
     path).
 
@@ -64,7 +64,7 @@ class Object:
 
     file: str
     kind: str
-    api: str
+    api_version: str
     name: str
     namespace: str | None
     digest: Opaque
@@ -94,9 +94,9 @@ class Cacerts:
     root_pem: bytes | None = field(default=None, repr=False)
     """The text of the bundle, which istiod before 1.30 compares as such."""
     key: Opaque | None = None
-    pair: bool | None = None
+    has_matching_key: bool | None = None
     """Whether the key is the intermediate's; None where that cannot be told."""
-    sealed: Opaque | None = None
+    ciphertext: Opaque | None = None
     """All that is encrypted."""
     recipients: tuple[str, ...] = ()
     sealed_for: str | None = None
@@ -104,7 +104,7 @@ class Cacerts:
     """What asks for it, or says where it is, where it is not in the tree."""
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The public files of `cacerts` in clear, by name."""
-    others: Mapping[str, Opaque] = field(default_factory=dict)
+    other_keys: Mapping[str, Opaque] = field(default_factory=dict)
     """What else stands in `cacerts`, by name."""
 
     @property
@@ -114,7 +114,7 @@ class Cacerts:
         return store is not None and store.CLEAR
 
     @property
-    def fingerprints(self) -> Trust:
+    def trust(self) -> Trust:
         """What is trusted and who signs, for the rules about roots."""
         return Trust(self.root_fingerprints, self.signer, self.intermediate_fingerprint)
 
@@ -128,7 +128,7 @@ class ControlPlane:
     file: str
     kind: str
     name: str
-    part: str
+    component: str
     """`istiod`, `base`, `cni`, `ztunnel`, `gateway` or `eastwest`."""
     version: str | None
     revision: str | None
@@ -142,7 +142,7 @@ class ControlPlane:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class ObservedGateway:
     """A gateway, or an object that is one side of it. `addresses` are those that are stated, as
     `(address, port)`.
     """
@@ -174,35 +174,35 @@ class RemoteSecret:
     peer: str
     name: str
     namespace: str | None
-    annotation: str | None
+    cluster_annotation: str | None
     context: str | None
-    labelled: bool
+    has_label: bool
     server: str | None
-    ca: str | None
+    ca_digest: str | None
     """The SHA-256 of the CA's PEM in hex."""
-    tls_name: str | None
-    login: str | None
+    tls_server_name: str | None
+    login_kind: str | None
     """`token`, `exec`, `oidc`, `clientCertificate`, `none`; None where it cannot be told from
     outside.
     """
-    secret: Opaque | None
+    login_digest: Opaque | None
     """Of what is secret in it; None where that is not in clear."""
-    text: Opaque
+    kubeconfig_digest: Opaque
     """Of the kubeconfig as it stands, since istiod reconnects when a byte changes; of the
     ciphertext where it is encrypted.
     """
     source: Source | None = None
     """What the lock says that it is made from."""
-    made_from: str | None = None
+    sealed_digest: str | None = None
     """What the lock says of a sealed one: the digest of what is public of it, and for whom."""
-    insecure: bool = False
+    is_insecure: bool = False
     """The server's certificate is not looked at."""
     expires: datetime | None = None
     """When the token in it ends; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ReaderAccount:
     """An account by which peers read this cluster, as its token Secret, its ServiceAccount, its
     binding or its PushSecret names it.
     """
@@ -222,47 +222,47 @@ class Directory:
 
     name: str
     files: Mapping[str, str] = field(repr=False)
-    lock: Lock | None
-    objects: tuple[Object, ...]
+    lock: LockState | None
+    objects: tuple[TreeObject, ...]
     remote_secrets: tuple[RemoteSecret, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster(Directory):
+class ObservedCluster(Directory):
     """A cluster's directory."""
 
-    names: tuple[Said, ...]
+    cluster_names: tuple[StatedValue, ...]
     """`multiCluster.clusterName`, in each document that has one."""
-    mesh_ids: tuple[Said, ...]
-    label: Said | None
+    mesh_ids: tuple[StatedValue, ...]
+    network_label: StatedValue | None
     """The network by the label of the namespace."""
-    networks: tuple[Said, ...]
+    network_values: tuple[StatedValue, ...]
     """The network by the values, in each document that has it."""
-    namespace: Said | None
+    namespace: StatedValue | None
     """Istio's namespace, by the Namespace."""
-    namespaces: tuple[Said, ...]
+    namespace_values: tuple[StatedValue, ...]
     """Istio's namespace, by the control plane."""
-    served_by: Said | None
-    trust: Cacerts
+    served_by: StatedValue | None
+    cacerts: Cacerts
     control_plane: tuple[ControlPlane, ...]
-    gates: tuple[Gate, ...]
-    readers: tuple[Reader, ...]
-    bundled: bool
+    gateways: tuple[ObservedGateway, ...]
+    reader_accounts: tuple[ReaderAccount, ...]
+    has_bundle: bool
     """The remote secrets of all clusters are applied here."""
 
     @property
     def releases(self) -> tuple[ControlPlane, ...]:
         """What runs here: the documents of istiod."""
-        return tuple(c for c in self.control_plane if c.part == "istiod")
+        return tuple(c for c in self.control_plane if c.component == "istiod")
 
     @property
     def network(self) -> str | None:
         """The network that istiod goes by: the label of the namespace, else the values."""
         return (
-            self.label.value
-            if self.label is not None
-            else self.networks[0].value
-            if self.networks
+            self.network_label.value
+            if self.network_label is not None
+            else self.network_values[0].value
+            if self.network_values
             else None
         )
 
@@ -273,9 +273,9 @@ class MeshState:
     files in it, and what could not be read.
     """
 
-    clusters: Mapping[str, Cluster]
-    shared: Mapping[str, Directory]
-    strangers: tuple[str, ...] = ()
+    clusters: Mapping[str, ObservedCluster]
+    shared_directories: Mapping[str, Directory]
+    foreign_entries: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     tree: RawTree = field(default_factory=dict, repr=False, compare=False)
     """The files that it is read from."""
@@ -285,19 +285,21 @@ class MeshState:
     @property
     def bundle(self) -> tuple[RemoteSecret, ...]:
         """The remote secrets that all clusters share."""
-        return tuple(s for d in self.shared.values() for s in d.remote_secrets)
+        return tuple(s for d in self.shared_directories.values() for s in d.remote_secrets)
 
-    def held(self, name: str) -> tuple[RemoteSecret, ...]:
+    def applied_remote_secrets(self, name: str) -> tuple[RemoteSecret, ...]:
         """The remote secrets that are applied in a cluster; istiod passes over that of its own."""
         cluster = self.clusters[name]
         return (
             *cluster.remote_secrets,
-            *(s for s in self.bundle if cluster.bundled and s.peer != name),
+            *(s for s in self.bundle if cluster.has_bundle and s.peer != name),
         )
 
     @property
-    def edges(self) -> frozenset[tuple[str, str]]:
+    def discovery_edges(self) -> frozenset[tuple[str, str]]:
         """Who discovers whom."""
         return frozenset(
-            (name, secret.peer) for name in self.clusters for secret in self.held(name)
+            (name, secret.peer)
+            for name in self.clusters
+            for secret in self.applied_remote_secrets(name)
         )

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubectl_mesh.adopt.difference import Difference
-from kubectl_mesh.adopt.evidence import Notes, Unused
-from kubectl_mesh.adopt.running import Given, Mesh
+from kubectl_mesh.adopt.evidence import Notes, UnusedItem
+from kubectl_mesh.adopt.running import Overrides, RunningMesh
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs import owned_files
 from kubectl_mesh.fs.durable import make_folder
@@ -41,11 +41,11 @@ class AdoptResult:
     """A mesh that was adopted."""
 
     directory: str
-    mesh: Mesh
+    mesh: RunningMesh
     files: tuple[FileAction, ...]
     differences: tuple[Difference, ...]
     """What the first render would change of what runs."""
-    unused: tuple[Unused, ...]
+    unused: tuple[UnusedItem, ...]
     """What of the dumps was taken into nothing."""
     warnings: tuple[Problem, ...]
 
@@ -60,7 +60,12 @@ def adopt_mesh(request: AdoptRequest, machine: Machine) -> AdoptResult:
     found = dumps.read_arguments(request.files)
     notes = Notes()
     mesh, files = build_files(
-        found, Given(request.mesh_id, networks), request.control_plane, directory, machine, notes
+        found,
+        Overrides(request.mesh_id, networks),
+        request.control_plane,
+        directory,
+        machine,
+        notes,
     )
     if notes.problems:
         raise MeshError(notes.problems)

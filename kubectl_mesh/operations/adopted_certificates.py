@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import Mesh
+from kubectl_mesh.adopt.running import RunningMesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.cacerts import SigningCa
@@ -29,11 +29,13 @@ class AdoptedCertificates:
 
 
 def adopt_certificates(
-    mesh: Mesh, directory: str, now: datetime, notes: Notes
+    mesh: RunningMesh, directory: str, now: datetime, notes: Notes
 ) -> AdoptedCertificates:
     """The certificates that the clusters have; what does not fit goes to the notes."""
     held = {
-        c.name: c.authority for c in mesh.clusters if c.authority is not None and c.primary is None
+        c.name: c.signing_ca
+        for c in mesh.clusters
+        if c.signing_ca is not None and c.primary is None
     }
     issuers = {a.issuer for a in held.values()}
     if len(issuers) == 1 and (issuer := next(iter(issuers))) is not None:
@@ -49,11 +51,11 @@ def adopt_certificates(
     kept = dict(new)
     for name, authority in held.items():
         try:
-            given = inuse.ClusterFiles(str(authority.found.place), authority.files)
+            given = inuse.ClusterFiles(str(authority.resource.place), authority.files)
             new |= inuse.take(name, list(held), given, kept, now)
         except MeshError as error:
             notes.problems += error.problems
-    is_own = any(a.own for a in held.values())
+    is_own = any(a.is_self_signed for a in held.values())
     return AdoptedCertificates(
         {f"certs/{path}": body for path, body in new.items()},
         {"issuer": "csr"},
@@ -65,7 +67,7 @@ def _issuers_problem(held: Mapping[str, SigningCa]) -> Problem:
     """Says that cert-manager has not issued all of the certificates alike."""
     first = next(a for a in held.values() if a.issuer is not None)
     return Problem(
-        first.found.place,
+        first.resource.place,
         "was made by cert-manager, and not as those of the other clusters: a topology has one"
         " issuer",
         "have cert-manager make all of them, with an issuer of the same name, or none",
@@ -78,7 +80,7 @@ def _find_root(held: Mapping[str, SigningCa], directory: str, notes: Notes) -> b
     which the notes then say.
     """
     try:
-        roots = {str(a.found.place): a.files["root-cert.pem"] for a in held.values()}
+        roots = {str(a.resource.place): a.files["root-cert.pem"] for a in held.values()}
         root = together(roots) if roots else b""
     except MeshError as error:
         notes.problems += error.problems

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from kubectl_mesh.adopt import difference, files
 from kubectl_mesh.adopt.difference import Difference
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import Mesh
+from kubectl_mesh.adopt.running import RunningMesh
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Folder, Pending
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.objects import PlacedObject, unroll_objects
+from kubectl_mesh.observed.objects import DumpedObject, unroll_objects
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
@@ -30,7 +30,7 @@ class FirstRender:
 
 
 def compare_first_render(
-    directory: str, machine: Machine, mesh: Mesh, found: Sequence[PlacedObject], notes: Notes
+    directory: str, machine: Machine, mesh: RunningMesh, found: Sequence[DumpedObject], notes: Notes
 ) -> FirstRender:
     """Compares what a render of the directory would create with the objects of the dumps."""
     inputs = load_inputs(directory, None, machine)
@@ -38,7 +38,7 @@ def compare_first_render(
     sealed = Sealed(inputs, out, store=Plain())
     rendered = build.make(inputs, machine.now, out, sealed=sealed, throwaway=True)
     pairs = [
-        difference.Cluster(
+        difference.ComparedCluster(
             cluster.name,
             [o for o in found if o.context == cluster.context],
             list(_list_objects(rendered.tree[cluster.name], cluster.context)),
@@ -66,7 +66,7 @@ def compare_first_render(
     return FirstRender(tuple(differing), warnings)
 
 
-def _list_objects(folder: Folder, context: str) -> Iterator[PlacedObject]:
+def _list_objects(folder: Folder, context: str) -> Iterator[DumpedObject]:
     """The objects that a cluster's folder of the tree applies."""
     for path, file in folder.items():
         # A kustomization lists the others, and is applied to no cluster; what is for people or for
@@ -76,11 +76,18 @@ def _list_objects(folder: Folder, context: str) -> Iterator[PlacedObject]:
                 yield from unroll_objects(document, context)
 
 
-def _version_problems(mesh: Mesh) -> list[Problem]:
+def _version_problems(mesh: RunningMesh) -> list[Problem]:
     """A warning where nobody says which version of Istio runs, which turns the rules of versions
     on.
     """
-    main = next((c.main for c in mesh.clusters if c.main is not None and c.version is None), None)
+    main = next(
+        (
+            c.istiod_install
+            for c in mesh.clusters
+            if c.istiod_install is not None and c.version is None
+        ),
+        None,
+    )
     if main is None or main.kind != "IstioOperator":
         return []
     what = (
@@ -89,7 +96,7 @@ def _version_problems(mesh: Mesh) -> list[Problem]:
     )
     return [
         Problem(
-            main.found.place,
+            main.resource.place,
             what,
             'state istio: {version: "1.X.Y"} in the topology; before 1.8 much is rendered'
             " otherwise",
@@ -106,12 +113,12 @@ def _pending_fix(pending: Pending) -> str:
     return f"run: {marked_text(pending.command)}"
 
 
-def _root_problems(mesh: Mesh, directory: str) -> list[Problem]:
+def _root_problems(mesh: RunningMesh, directory: str) -> list[Problem]:
     """A warning for clusters that do not trust each other yet."""
     roots = {
-        c.name: b"".join(c.authority.files["root-cert.pem"].split())
+        c.name: b"".join(c.signing_ca.files["root-cert.pem"].split())
         for c in mesh.clusters
-        if c.authority is not None
+        if c.signing_ca is not None
     }
     if len(set(roots.values())) < 2:
         return []

@@ -8,12 +8,12 @@ from typing import Any
 from kubectl_mesh import targets
 from kubectl_mesh.adopt import basedoc, clusters, files
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import Given, Mesh
+from kubectl_mesh.adopt.running import Overrides, RunningMesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.objects import PlacedObject
+from kubectl_mesh.observed.objects import DumpedObject
 from kubectl_mesh.operations.adopted_certificates import adopt_certificates
 from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.text import marked_text, path_text
@@ -50,27 +50,27 @@ def _parse_text(body: bytes) -> Document:
 
 
 def build_files(
-    found: Sequence[PlacedObject],
-    given: Given,
+    found: Sequence[DumpedObject],
+    given: Overrides,
     control_plane: str | None,
     directory: str,
     machine: Machine,
     notes: Notes,
-) -> tuple[Mesh, AdoptedFiles]:
+) -> tuple[RunningMesh, AdoptedFiles]:
     """The mesh that the objects of dumps show, and the files for it.
 
     `given` and `control_plane`, the kind of base.yaml, are what the command line states. What does
     not fit goes to the notes; if there is any problem, there are no files.
     """
     mesh = clusters.assemble_mesh(found, read_kubeconfig_text, _parse_text, name_of, given, notes)
-    kind = files.base_kind(mesh, control_plane, notes)
+    kind = files.choose_base_kind(mesh, control_plane, notes)
     certificates = adopt_certificates(mesh, directory, machine.now, notes)
-    value, named = files.topology_value(
+    value, named = files.build_topology(
         mesh, kind, certificates.stated, certificates.organization, name_of, notes
     )
     if notes.problems:
         return mesh, AdoptedFiles()
-    text = files.TOPOLOGY_HEAD + dump_yaml(value)
+    text = files.TOPOLOGY_HEADER + dump_yaml(value)
     try:
         topology = parse_topology(join_path(directory, TOPOLOGY_FILE), text.encode())
     except MeshError as error:
@@ -87,7 +87,7 @@ def build_files(
     )
 
 
-def _explained(problem: Problem, mesh: Mesh) -> Problem:
+def _explained(problem: Problem, mesh: RunningMesh) -> Problem:
     """A problem of a topology that is not written yet, with the dump that it comes from."""
     path = problem.where.path
     for cluster in mesh.clusters:
@@ -98,7 +98,7 @@ def _explained(problem: Problem, mesh: Mesh) -> Problem:
                 what=f"makes {path}, which {marked_text(problem.what)}",
             )
     if path == "mesh_id":
-        said = [e.place for c in mesh.clusters for e in c.said.get("mesh_id", ())]
+        said = [e.place for c in mesh.clusters for e in c.evidence.get("mesh_id", ())]
         return replace(
             problem,
             where=said[0] if said else Place("--mesh-id"),
@@ -108,20 +108,24 @@ def _explained(problem: Problem, mesh: Mesh) -> Problem:
     return replace(problem, where=Place("the topology that they make", path=path))
 
 
-def _build_base(mesh: Mesh, kind: str, topology: Topology, directory: str, notes: Notes) -> str:
+def _build_base(
+    mesh: RunningMesh, kind: str, topology: Topology, directory: str, notes: Notes
+) -> str:
     """base.yaml; what its schema refuses is left out, and noted."""
     versions = {c.version for c in mesh.clusters}
-    parts = basedoc.base_documents(mesh, kind, next(iter(versions)) if len(versions) == 1 else None)
+    parts = basedoc.build_base_documents(
+        mesh, kind, next(iter(versions)) if len(versions) == 1 else None
+    )
     if not parts:
         return targets.KINDS[kind].STARTER
     path = join_path(directory, BASE_FILE)
-    mains = [c.main for c in mesh.clusters if c.main is not None]
+    mains = [c.istiod_install for c in mesh.clusters if c.istiod_install is not None]
     for _ in range(_TRIES):
         text = basedoc.base_text(parts)
         found = judge_base(parse_base(path, text.encode()), topology)
         if not found.problems:
             return text
-        dropped = [_drop(parts, p, found.base, mains[0].found, notes) for p in found.problems]
+        dropped = [_drop(parts, p, found.base, mains[0].resource, notes) for p in found.problems]
         if not any(dropped):
             break
     notes.problems += found.problems
@@ -132,7 +136,7 @@ def _drop(
     parts: dict[str, dict[str, Any]],
     problem: Problem,
     base: Mapping[str, Document],
-    source: PlacedObject,
+    source: DumpedObject,
     notes: Notes,
 ) -> bool:
     """Takes what a problem of base.yaml is about out of its documents."""
@@ -144,8 +148,8 @@ def _drop(
                 and path_text(path) == problem.where.path
             ):
                 parts[name] = _without(parts[name], path)
-                notes.dropped[problem.where.path] = problem.what
-                notes.leave(source, problem.what, f"{source}, {problem.where.path}")
+                notes.dropped_settings[problem.where.path] = problem.what
+                notes.add_unused(source, problem.what, f"{source}, {problem.where.path}")
                 return True
     return False
 

@@ -13,8 +13,8 @@ from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.read import open_stream, read_file
 from kubectl_mesh.model import Document
 from kubectl_mesh.observed.cacerts import CACERTS
-from kubectl_mesh.observed.cacerts_keys import PARTS
-from kubectl_mesh.observed.objects import PlacedObject, unroll_objects
+from kubectl_mesh.observed.cacerts_keys import CACERTS_FILES
+from kubectl_mesh.observed.objects import DumpedObject, unroll_objects
 from kubectl_mesh.yaml_io.read import stream_documents
 from kubectl_mesh.yaml_io.scalars import count_nodes
 
@@ -47,9 +47,9 @@ def is_pem(body: bytes) -> bool:
     return bool(_PEM.search(body))
 
 
-def read(path: str, context: str = "") -> list[PlacedObject]:
+def read(path: str, context: str = "") -> list[DumpedObject]:
     """The objects in a file, or in all files of a folder; every problem of every file at once."""
-    found: list[PlacedObject] = []
+    found: list[DumpedObject] = []
     problems: list[Problem] = []
     for file in _files(path):
         try:
@@ -78,11 +78,11 @@ def _files(path: str) -> list[str]:
     return listed
 
 
-def _objects(path: str, context: str) -> list[PlacedObject]:
+def _objects(path: str, context: str) -> list[DumpedObject]:
     stream = open_stream(path)
     if stream is None:
         raise refuse(path, "is not there", "name a file that is, or a folder", code="dump-missing")
-    found: list[PlacedObject] = []
+    found: list[DumpedObject] = []
     kept = 0
 
     def each(document: Document) -> None:
@@ -121,7 +121,7 @@ def _objects(path: str, context: str) -> list[PlacedObject]:
         ) from None
 
 
-def slim(found: PlacedObject) -> PlacedObject:
+def slim(found: DumpedObject) -> DumpedObject:
     """An object without what is large in a dump of a whole cluster, and of no mesh: of those of
     many kinds no more stays than what they are.
     """
@@ -157,15 +157,15 @@ def slim(found: PlacedObject) -> PlacedObject:
     return found
 
 
-def _folder(path: str, context: str) -> list[PlacedObject]:
+def _folder(path: str, context: str) -> list[DumpedObject]:
     """The four files of an intermediate, as the Secret that they are mounted from."""
     held = {
         name: read_file(os.path.join(path, name), "key" if name == "ca-key.pem" else "certificates")
-        for name in PARTS
+        for name in CACERTS_FILES
     }
     data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
     return [
-        PlacedObject(
+        DumpedObject(
             context,
             Place(path),
             {
@@ -178,11 +178,11 @@ def _folder(path: str, context: str) -> list[PlacedObject]:
     ]
 
 
-def read_arguments(arguments: Sequence[str]) -> list[PlacedObject]:
+def read_arguments(arguments: Sequence[str]) -> list[DumpedObject]:
     """The objects that the arguments of `adopt` name: `CTX=PATH`, a folder with a folder per
     context, or a kubeconfig.
     """
-    found: list[PlacedObject] = []
+    found: list[DumpedObject] = []
     problems: list[Problem] = []
     for argument in arguments:
         try:
@@ -194,7 +194,7 @@ def read_arguments(arguments: Sequence[str]) -> list[PlacedObject]:
     return found
 
 
-def mode_problems(found: Sequence[PlacedObject]) -> list[Problem]:
+def mode_problems(found: Sequence[DumpedObject]) -> list[Problem]:
     """A warning for each dump that holds keys or tokens and that others may read."""
     files = dict.fromkeys(o.place.file for o in found if o.kind in ("Secret", "Config"))
     paths = {
@@ -219,7 +219,7 @@ def mode_problems(found: Sequence[PlacedObject]) -> list[Problem]:
     ]
 
 
-def _argument(argument: str) -> list[PlacedObject]:
+def _argument(argument: str) -> list[DumpedObject]:
     context, equals, path = argument.partition("=")
     if equals and not os.path.lexists(argument):
         if not context or not path:
@@ -232,7 +232,7 @@ def _argument(argument: str) -> list[PlacedObject]:
         return read(path, context)
     if not os.path.isdir(argument):
         return read(argument)
-    found: list[PlacedObject] = []
+    found: list[DumpedObject] = []
     problems: list[Problem] = []
     for entry in sorted(os.scandir(argument), key=lambda e: e.name):
         if entry.name.startswith(".") or not (entry.is_dir() or entry.name.endswith(ENDINGS)):

@@ -97,5 +97,5 @@ def _rendered_state(made: Rendered, only: Mapping[str, set[str]]) -> MeshState:
 def _differing_from_locks(state: MeshState) -> dict[str, str]:
     """The files that differ from the locks in the tree: `edited` or `deleted`."""
     locks = [(n, d.lock) for n, d in state.clusters.items() if d.lock is not None]
-    edited = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited}
-    return edited | {f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing}
+    edited = {f"{n}/{path}": "edited" for n, lock in locks for path in lock.edited_files}
+    return edited | {f"{n}/{path}": "deleted" for n, lock in locks for path in lock.missing_files}

@@ -30,7 +30,7 @@ def adopt_text(result: AdoptResult) -> str:
         lines += [f"    {d.action:6} {d.path or 'as a whole'}: {d.reason}" for d in each]
     if result.unused:
         lines += ["", "not taken over:"]
-        lines += [f"  {u.place}: {u.what}: {marked_text(u.reason)}" for u in result.unused]
+        lines += [f"  {u.place}: {u.item}: {marked_text(u.reason)}" for u in result.unused]
     return actions_text(result.directory, result.files) + "\n".join(lines) + "\n"
 
 
@@ -81,7 +81,7 @@ def adopt_json(result: AdoptResult) -> dict[str, Any]:
         ],
         "differences": [difference_json(d) for d in result.differences],
         "unused": [
-            {"file": u.place.file, "line": u.place.line, "what": u.what, "reason": u.reason}
+            {"file": u.place.file, "line": u.place.line, "what": u.item, "reason": u.reason}
             for u in result.unused
         ],
         "warnings": problems_json(result.warnings),

@@ -30,8 +30,8 @@ def find_crl_constraints(pairs: Sequence[ClusterPair]) -> Iterator[Constraint]:
             other.name
             for other in _existing_peers(pairs, pair)
             if other.after is not None
-            and has_crl_for_chain(other.after.trust, pair.after.trust)
-            and not has_crl_for_chain(other.after.trust, pair.before.trust)
+            and has_crl_for_chain(other.after.cacerts, pair.after.cacerts)
+            and not has_crl_for_chain(other.after.cacerts, pair.before.cacerts)
         )
         if waiting:
             why = (
@@ -61,14 +61,15 @@ def _changing_signers(pairs: Sequence[ClusterPair]) -> Iterable[ClusterPair]:
         if p.after is not None
         and (
             p.before is None
-            or (p.before.trust.intermediate_fingerprint, p.before.trust.chain) != _signing_chain(p)
+            or (p.before.cacerts.intermediate_fingerprint, p.before.cacerts.chain)
+            != _signing_chain(p)
         )
     ]
 
 
 def _signing_chain(pair: ClusterPair) -> object:
     assert pair.after is not None
-    return pair.after.trust.intermediate_fingerprint, pair.after.trust.chain
+    return pair.after.cacerts.intermediate_fingerprint, pair.after.cacerts.chain
 
 
 def _existing_peers(pairs: Sequence[ClusterPair], pair: ClusterPair) -> list[ClusterPair]:
@@ -80,12 +81,12 @@ def _peers_lacking_crl(pairs: Sequence[ClusterPair], pair: ClusterPair) -> froze
     before it.
     """
     assert pair.after is not None
-    new = pair.after.trust
+    new = pair.after.cacerts
     return frozenset(
         p.name
         for p in _existing_peers(pairs, pair)
         if p.before is not None
         and p.after is not None
-        and not has_crl_for_chain(p.before.trust, new)
-        and has_crl_for_chain(p.after.trust, new)
+        and not has_crl_for_chain(p.before.cacerts, new)
+        and has_crl_for_chain(p.after.cacerts, new)
     )

@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from kubectl_mesh.errors import Place
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed.values import Cluster, Fields, Gate, MeshState
+from kubectl_mesh.observed.values import Fields, MeshState, ObservedCluster, ObservedGateway
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
 DEFAULT_DOMAIN = "cluster.local"
@@ -44,7 +44,7 @@ class ClusterState:
         return self._state.locks[self.name]
 
     @property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> ObservedCluster:
         """What the public files say."""
         return self._state.clusters[self.name]
 
@@ -63,7 +63,7 @@ class ClusterState:
         the peer that uses it; "" for all.
         """
         found = {}
-        for reader in self.cluster.readers:
+        for reader in self.cluster.reader_accounts:
             match = _READER_FILE.fullmatch(reader.file.partition("/")[2])
             if match and reader.kind == "Secret" and reader.account is not None:
                 found["token of the account", reader.namespace or "", reader.account] = (
@@ -119,15 +119,15 @@ class ClusterState:
         )
 
     @cached_property
-    def _gateways(self) -> tuple[Gate, ...]:
-        return tuple(g for g in self.cluster.gates if g.kind in _GATEWAY_KINDS)
+    def _gateways(self) -> tuple[ObservedGateway, ...]:
+        return tuple(g for g in self.cluster.gateways if g.kind in _GATEWAY_KINDS)
 
     @cached_property
     def static_networks(self) -> frozenset[str]:
         """The networks for which addresses of gateways are stated to istiod here."""
         return frozenset(
             g.network
-            for g in self.cluster.gates
+            for g in self.cluster.gateways
             if g.network is not None
             and g.addresses
             and (g.kind == "meshNetworks" or "/remote-gateways/" in g.file)
@@ -137,7 +137,7 @@ class ClusterState:
     def is_ambient(self) -> bool:
         """Whether the data plane is ambient."""
         return any(
-            c.part == "ztunnel"
+            c.component == "ztunnel"
             or any(
                 _is_ambient(of.get(path))
                 for of in (c.values, c.settings)

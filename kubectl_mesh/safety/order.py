@@ -8,7 +8,7 @@ from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.lazy import open_tree
 from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
-from kubectl_mesh.observed.values import Cluster, RawTree
+from kubectl_mesh.observed.values import ObservedCluster, RawTree
 from kubectl_mesh.safety.crl_order import find_crl_constraints, list_crl_notes
 from kubectl_mesh.safety.refusal import Refusal
 from kubectl_mesh.safety.roots import ROOT_EXCHANGE_CHECK as ROOT_EXCHANGE
@@ -60,9 +60,9 @@ class MeshChange:
 
     pairs: Sequence[ClusterPair]
     """The clusters in which a file differs."""
-    clusters: Mapping[str, Cluster]
+    clusters: Mapping[str, ObservedCluster]
     """Those of them that exist after the change."""
-    old_clusters: Mapping[str, Cluster]
+    old_clusters: Mapping[str, ObservedCluster]
     """Those of them that exist before it, by the name that they have then."""
     findings: Sequence[Finding]
     changed_clusters: frozenset[str]
@@ -141,14 +141,16 @@ def _list_trusts(change: MeshChange) -> tuple[Mapping[str, Trust], Mapping[str, 
     they are only where another one changes.
     """
     before = {
-        p.name: p.before.trust.fingerprints
+        p.name: p.before.cacerts.trust
         for p in change.pairs
-        if p.before is not None and p.after is not None and p.before.trust.intermediate_fingerprint
+        if p.before is not None
+        and p.after is not None
+        and p.before.cacerts.intermediate_fingerprint
     }
     after = {
-        p.name: p.after.trust.fingerprints
+        p.name: p.after.cacerts.trust
         for p in change.pairs
-        if p.after is not None and p.after.trust.intermediate_fingerprint
+        if p.after is not None and p.after.cacerts.intermediate_fingerprint
     }
     if before.keys() == after.keys() and all(
         trust.is_unchanged(after.get(name)) for name, trust in before.items()
@@ -163,7 +165,7 @@ def _issuer_notes(change: MeshChange) -> tuple[str, ...]:
     if any(
         p.before is not None
         and p.after is not None
-        and find_issuer_change(p.before.trust, p.after.trust) is not None
+        and find_issuer_change(p.before.cacerts, p.after.cacerts) is not None
         for p in change.pairs
     ):
         return ("if the root is not the same before and after, no order is without interruption",)
@@ -195,7 +197,7 @@ def _list_constraints(change: MeshChange) -> Iterable[Constraint]:
             declares = frozenset(
                 n
                 for n, c in change.clusters.items()
-                if any(g.kind == "meshNetworks" for g in c.gates)
+                if any(g.kind == "meshNetworks" for g in c.gateways)
             )
             why = f"{name} first: its peers are told by meshNetworks where its endpoints are"
             yield Constraint(frozenset(finding.clusters), declares, why)
@@ -274,11 +276,11 @@ def _label_constraints(change: MeshChange) -> Iterable[Constraint]:
             )
 
 
-def _labelled_networks(cluster: Cluster) -> frozenset[str]:
+def _labelled_networks(cluster: ObservedCluster) -> frozenset[str]:
     """The networks whose gateways istiod finds in a cluster by their labels."""
     return frozenset(
         g.network
-        for g in cluster.gates
+        for g in cluster.gateways
         if g.network is not None and g.kind != "meshNetworks" and not g.addresses
     )
 
@@ -290,5 +292,5 @@ def _clusters_with_addresses(
     return frozenset(
         n
         for n, c in (change.old_clusters if before else change.clusters).items()
-        if any(g.addresses and network in (None, g.network) for g in c.gates)
+        if any(g.addresses and network in (None, g.network) for g in c.gateways)
     )

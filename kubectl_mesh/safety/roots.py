@@ -317,7 +317,7 @@ def _signer_in_tree(state: MeshState, name: str, trust: Trust) -> str | None:
     body = state.tree[name].get(CACERTS_PATH)
     if body is None:
         return None
-    return read_mesh_state({name: {CACERTS_PATH: body}}).clusters[name].trust.signer
+    return read_mesh_state({name: {CACERTS_PATH: body}}).clusters[name].cacerts.signer
 
 
 def issuer_change_problems(old: MeshState, new: MeshState, render: PlannedRender) -> list[Problem]:

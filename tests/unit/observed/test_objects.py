@@ -11,10 +11,10 @@ from kubectl_mesh.errors import Place
 from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.observed import read_mesh_state
 from kubectl_mesh.observed.cacerts import parse_signing_ca
-from kubectl_mesh.observed.control_dumps import HELM, control_plane, statements
+from kubectl_mesh.observed.control_dumps import HELM_VALUES, list_statements, parse_control_plane
 from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import PlacedObject
-from kubectl_mesh.observed.remote_dumps import is_remote_secret, read_remotes
+from kubectl_mesh.observed.objects import DumpedObject
+from kubectl_mesh.observed.remote_dumps import is_dumped_remote_secret, parse_remote_secrets
 from kubectl_mesh.observed.sources import read_tree
 from kubectl_mesh.yaml_io.read import load_document
 from tests.conftest import TOP
@@ -27,8 +27,8 @@ def tree(case: str) -> dict[str, dict[str, bytes | None]]:
     return read_tree(str(GOLDEN / case / "tree"))
 
 
-def found(file: str, body: bytes) -> list[PlacedObject]:
-    return [PlacedObject("", Place(file), value) for value in yaml.safe_load_all(body) if value]
+def found(file: str, body: bytes) -> list[DumpedObject]:
+    return [DumpedObject("", Place(file), value) for value in yaml.safe_load_all(body) if value]
 
 
 def untyped(body: bytes) -> Any:
@@ -51,25 +51,29 @@ def test_a_tree_is_read_as_a_dump_is(case: str) -> None:
             for o in found(f"{name}/{path}", body)
         }
         for document in cluster.control_plane:
-            plane = control_plane(dumped[document.file.partition("/")[2], document.name])
+            plane = parse_control_plane(dumped[document.file.partition("/")[2], document.name])
             if plane is None:
-                assert document.part in ("gateway", "eastwest")
+                assert document.component in ("gateway", "eastwest")
                 continue
-            stated = {s.what: s.value for s in statements(plane)}
-            assert plane.part == document.part
-            assert plane.kind != HELM
-            if plane.main and document.version is not None and plane.kind != "IstioControlPlane":
+            stated = {s.setting: s.value for s in list_statements(plane)}
+            assert plane.component == document.component
+            assert plane.kind != HELM_VALUES
+            if (
+                plane.is_istiod
+                and document.version is not None
+                and plane.kind != "IstioControlPlane"
+            ):
                 assert stated["version"] == document.version
-            assert not plane.main or stated.get("revision") == document.revision
+            assert not plane.is_istiod or stated.get("revision") == document.revision
         for secret in cluster.remote_secrets:
             if secret.store != "plain":
                 continue
             held = dumped[secret.file.partition("/")[2], secret.name]
-            assert is_remote_secret(held)
-            logins = {r.key: r.login for r in read_remotes(held, untyped)}
+            assert is_dumped_remote_secret(held)
+            logins = {r.cluster_id: r.login for r in parse_remote_secrets(held, untyped)}
             login = logins[secret.peer]
             assert isinstance(login, Login)
-            assert (login.server, login.tls_server_name) == (secret.server, secret.tls_name)
+            assert (login.server, login.tls_server_name) == (secret.server, secret.tls_server_name)
 
 
 def test_the_names_of_cert_manager_come_first() -> None:
@@ -89,11 +93,11 @@ def test_the_names_of_cert_manager_come_first() -> None:
         "ca.crt": stated["root-cert.pem"],
     }
     changed = {**files, CACERTS_PATH: yaml.safe_dump(value).encode()}
-    trust = read_mesh_state({name: changed}).clusters[name].trust
-    authority = parse_signing_ca(PlacedObject("", Place(CACERTS_PATH), value))
+    trust = read_mesh_state({name: changed}).clusters[name].cacerts
+    authority = parse_signing_ca(DumpedObject("", Place(CACERTS_PATH), value))
     root = base64.b64decode(stated["root-cert.pem"])
     assert trust.files["ca-cert.pem"] == authority.files["ca-cert.pem"] == root
-    assert {"ca-cert.pem", "ca-key.pem", "cert-chain.pem"} <= set(trust.others)
+    assert {"ca-cert.pem", "ca-key.pem", "cert-chain.pem"} <= set(trust.other_keys)
 
 
 def test_of_two_with_one_name_the_last_counts() -> None:
@@ -115,7 +119,7 @@ def test_of_two_with_one_name_the_last_counts() -> None:
         "metadata": {"name": "istio-remote-secret-east", "labels": {"istio/multiCluster": "true"}},
         "data": {"east": base64.b64encode(body).decode()},
     }
-    [remote] = read_remotes(PlacedObject("", Place("dump.yaml"), secret), untyped)
+    [remote] = parse_remote_secrets(DumpedObject("", Place("dump.yaml"), secret), untyped)
     assert remote.login.server == last
     files = {"3-mesh/remote-secrets/east.yaml": yaml.safe_dump(secret).encode()}
     [seen] = read_mesh_state({"west": files}).clusters["west"].remote_secrets

@@ -47,65 +47,76 @@ def test_a_tree_says_what_the_topology_asked_for(case: str) -> None:
     """Names, networks and namespaces, by each of the files that say them."""
     view = read_mesh_state(tree(case))
     assert view.problems == ()
-    assert view.strangers == ()
+    assert view.foreign_entries == ()
     wanted = topology(case)
     assert set(view.clusters) == set(wanted)
     for name, cluster in view.clusters.items():
         said = wanted[name]
         network, namespace = said["network"], said.get("namespace", "istio-system")
-        assert cluster.label is not None
-        assert cluster.label.value == network
-        assert cluster.label.file == f"{name}/1-trust/namespace.yaml"
-        assert {n.value for n in cluster.networks} <= {network}
+        assert cluster.network_label is not None
+        assert cluster.network_label.value == network
+        assert cluster.network_label.file == f"{name}/1-trust/namespace.yaml"
+        assert {n.value for n in cluster.network_values} <= {network}
         assert {
             g.network
-            for g in cluster.gates
+            for g in cluster.gateways
             if g.kind in ("Service", "chart gateway", "IstioOperator component")
         } <= {network, None}
         assert cluster.namespace is not None
-        assert {cluster.namespace.value, *(n.value for n in cluster.namespaces)} == {namespace}
+        assert {cluster.namespace.value, *(n.value for n in cluster.namespace_values)} == {
+            namespace
+        }
         assert cluster.lock is not None
-        assert {n.value for n in cluster.names} == (set() if cluster.lock.says.waits else {name})
+        assert {n.value for n in cluster.cluster_names} == (
+            set() if cluster.lock.contents.waits else {name}
+        )
         assert {m.value for m in cluster.mesh_ids} == {said["mesh"]}
-        assert (cluster.lock.says.context, cluster.lock.says.cluster) == (said["context"], name)
-        assert (cluster.lock.edited, cluster.lock.missing, cluster.lock.foreign) == ((), (), ())
+        assert (cluster.lock.contents.context, cluster.lock.contents.cluster) == (
+            said["context"],
+            name,
+        )
+        assert (
+            cluster.lock.edited_files,
+            cluster.lock.missing_files,
+            cluster.lock.foreign_files,
+        ) == ((), (), ())
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_trust_is_what_the_certificates_say(case: str) -> None:
     """In clear: the certificates themselves, and the lock says the same; else what the lock and the recipients say."""
     for name, cluster in read_mesh_state(tree(case)).clusters.items():
-        trust, lock = cluster.trust, cluster.lock
+        trust, lock = cluster.cacerts, cluster.lock
         assert lock is not None
-        assert trust.intermediate_fingerprint == lock.says.intermediate
+        assert trust.intermediate_fingerprint == lock.contents.intermediate
         folder = GOLDEN / case / "in/certs" / f"intermediate-{name}"
         if trust.store == "plain":
             assert trust.intermediate is not None
             assert (
                 trust.intermediate.fingerprint
-                == lock.says.intermediate
+                == lock.contents.intermediate
                 == trust.chain[0].fingerprint
             )
             assert (
                 tuple(r.fingerprint for r in trust.roots)
-                == lock.says.roots
+                == lock.contents.roots
                 == trust.root_fingerprints
             )
             assert trust.root_pem == (folder / "root-cert.pem").read_bytes()
             assert trust.key is not None
         elif trust.store in ("sops", "sealed"):
             assert trust.intermediate is None
-            assert trust.sealed is not None
-            assert trust.root_fingerprints == lock.says.roots != ()
+            assert trust.ciphertext is not None
+            assert trust.root_fingerprints == lock.contents.roots != ()
             assert (trust.recipients, trust.sealed_for) == (
-                lock.says.recipients,
-                lock.says.sealed_for,
+                lock.contents.recipients,
+                lock.contents.sealed_for,
             )
             assert trust.recipients or trust.sealed_for
         elif trust.store in ("external", "cert-manager", "istio-csr"):
             assert trust.issuer
         else:
-            assert lock.says.served_by or lock.says.waits
+            assert lock.contents.served_by or lock.contents.waits
             assert trust.store == "none"
 
 
@@ -114,15 +125,15 @@ def test_remote_secrets_are_what_the_kubeconfigs_say(case: str) -> None:
     """Key, name and annotation are the peer; server and CA are those of the lock; the edges are the files that are there."""
     source = tree(case)
     view = read_mesh_state(source)
-    for directory in (*view.clusters.values(), *view.shared.values()):
+    for directory in (*view.clusters.values(), *view.shared_directories.values()):
         for secret in directory.remote_secrets:
-            assert (secret.name, secret.annotation, secret.labelled) == (
+            assert (secret.name, secret.cluster_annotation, secret.has_label) == (
                 f"istio-remote-secret-{secret.peer}",
                 secret.peer,
                 True,
             )
             assert secret.source is not None
-            assert (secret.server, secret.ca, secret.tls_name) == (
+            assert (secret.server, secret.ca_digest, secret.tls_server_name) == (
                 secret.source.server,
                 secret.source.ca,
                 secret.source.tls_name,
@@ -131,14 +142,16 @@ def test_remote_secrets_are_what_the_kubeconfigs_say(case: str) -> None:
                 f"{directory.name}/3-mesh/remote-secrets/{secret.peer}.yaml",
                 f"_remote-secrets/{secret.peer}.yaml",
             )
-            assert (secret.login is None) == (secret.store in ("sops", "sealed"))
-            assert (secret.secret is not None) == (
-                secret.store == "plain" and secret.login != "exec"
+            assert (secret.login_kind is None) == (secret.store in ("sops", "sealed"))
+            assert (secret.login_digest is not None) == (
+                secret.store == "plain" and secret.login_kind != "exec"
             )
     if "_remote-secrets" in source:
-        assert view.edges == {(a, b) for a in view.clusters for b in view.clusters if a != b}
+        assert view.discovery_edges == {
+            (a, b) for a in view.clusters for b in view.clusters if a != b
+        }
     else:
-        assert view.edges == {
+        assert view.discovery_edges == {
             (name, Path(path).stem)
             for name, files in source.items()
             for path in files
@@ -152,17 +165,17 @@ def test_releases_and_gateways(case: str) -> None:
     view = read_mesh_state(tree(case))
     for cluster in view.clusters.values():
         assert cluster.lock is not None
-        if cluster.lock.says.waits:
+        if cluster.lock.contents.waits:
             continue
         assert cluster.releases
         kinds = {c.kind for c in cluster.control_plane}
-        assert cluster.lock.says.control_plane in kinds
+        assert cluster.lock.contents.control_plane in kinds
         assert all(c.version for c in cluster.releases) == (
-            cluster.lock.says.control_plane not in ("IstioOperator", "IstioControlPlane")
+            cluster.lock.contents.control_plane not in ("IstioOperator", "IstioControlPlane")
         )
-        assert cluster.readers or not {b for _, b in view.edges} & {cluster.name}
+        assert cluster.reader_accounts or not {b for _, b in view.discovery_edges} & {cluster.name}
     if len({c.network for c in view.clusters.values()}) > 1:
-        assert any(c.gates for c in view.clusters.values())
+        assert any(c.gateways for c in view.clusters.values())
 
 
 def test_a_canary_and_what_is_declared() -> None:
@@ -173,11 +186,13 @@ def test_a_canary_and_what_is_declared() -> None:
         ("1.31.3", "1-31-3"),
     }
     seed = read_mesh_state(tree("seed")).clusters["context-east-1"]
-    declared = {g.name: (g.addresses, g.registries) for g in seed.gates if g.kind == "meshNetworks"}
+    declared = {
+        g.name: (g.addresses, g.registries) for g in seed.gateways if g.kind == "meshNetworks"
+    }
     assert declared["network-west"] == ((("198.51.100.99", 443),), ("context-west-1",))
     assert declared["network-east"][1] == ("Kubernetes", "context-east-2")
     ambient = read_mesh_state(tree("declared-ambient")).clusters["east"]
-    assert [(g.network, g.addresses) for g in ambient.gates if g.addresses] == [
+    assert [(g.network, g.addresses) for g in ambient.gateways if g.addresses] == [
         ("west", (("192.0.2.21", 15008),))
     ]
     remote = read_mesh_state(tree("primary-remote")).clusters["west"]
@@ -222,10 +237,10 @@ def test_nothing_secret_is_in_a_repr(case: str) -> None:
             re.MULTILINE,
         ):
             assert (cipher[0] or cipher[1]) not in text
-    for directory in (*view.clusters.values(), *view.shared.values()):
+    for directory in (*view.clusters.values(), *view.shared_directories.values()):
         for secret in directory.remote_secrets:
-            assert secret.text.digest not in text
-            assert repr(secret.text.digest)[2:-1] not in text.decode()
+            assert secret.kubeconfig_digest.digest not in text
+            assert repr(secret.kubeconfig_digest.digest)[2:-1] not in text.decode()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -259,14 +274,14 @@ def test_formatting_is_not_what_a_file_says(case: str) -> None:
     after = read_mesh_state(source)
     assert after.problems == ()
     for one, other in zip(
-        (*before.clusters.values(), *before.shared.values()),
-        (*after.clusters.values(), *after.shared.values()),
+        (*before.clusters.values(), *before.shared_directories.values()),
+        (*after.clusters.values(), *after.shared_directories.values()),
         strict=True,
     ):
         assert [o.digest for o in one.objects] == [o.digest for o in other.objects]
         assert one.remote_secrets == other.remote_secrets
         assert other.lock is not None
-        assert other.lock.edited != ()
+        assert other.lock.edited_files != ()
     name = next(iter(before.clusters))
     body = source[name]["1-trust/namespace.yaml"]
     assert body is not None
@@ -274,7 +289,7 @@ def test_formatting_is_not_what_a_file_says(case: str) -> None:
         b"topology.istio.io/network", b"topology.istio.io/net"
     )
     changed = read_mesh_state(source).clusters[name]
-    assert changed.label is None
+    assert changed.network_label is None
     assert [o.digest for o in changed.objects] != [o.digest for o in before.clusters[name].objects]
 
 
@@ -370,16 +385,16 @@ def test_what_is_missing_edited_or_foreign_is_told_by_the_lock() -> None:
     view = read_mesh_state(source)
     west = view.clusters["west"]
     assert west.lock is not None
-    assert (west.lock.edited, west.lock.missing, west.lock.foreign) == (
+    assert (west.lock.edited_files, west.lock.missing_files, west.lock.foreign_files) == (
         ("1-trust/namespace.yaml",),
         ("1-trust/cacerts.yaml",),
         ("notes.txt",),
     )
-    assert view.strangers == ("README", "docs")
-    assert west.trust.store == "none"
+    assert view.foreign_entries == ("README", "docs")
+    assert west.cacerts.store == "none"
     del source["west"]["mesh.lock"]
     assert read_mesh_state(source).clusters["west"].lock is None
-    assert read_mesh_state(source).clusters["west"].label == west.label
+    assert read_mesh_state(source).clusters["west"].network_label == west.network_label
     assert read_mesh_state({}) == MeshState({}, {})
 
 
@@ -388,7 +403,7 @@ def test_only_what_is_asked_for_is_read() -> None:
     view = read_mesh_state(tree("two-networks"), {"west": {"3-mesh/remote-secrets/east.yaml"}})
     assert list(view.clusters) == ["west"]
     assert [o.name for o in view.clusters["west"].objects] == ["istio-remote-secret-east"]
-    assert view.edges == {("west", "east")}
+    assert view.discovery_edges == {("west", "east")}
 
 
 @pytest.mark.parametrize("case", ["argocd", "seed", "declared-ambient", "external"])
