@@ -56,9 +56,9 @@ from kubectl_mesh.operations import rotate_token
 from kubectl_mesh.operations.token_steps import check_first_token, check_next_token, check_step
 from kubectl_mesh.pki import crl, kept, rotation, steps
 from kubectl_mesh.pki import revoke as revoking
-from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.renew import expiring, renew
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.issue import issue_pki
+from kubectl_mesh.pki.renew import find_expiring_clusters, plan_renewal
+from kubectl_mesh.pki.wanted import CertificateProfile
 from kubectl_mesh.render.remotes import kubeconfig
 from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.safety import roots as trusting
@@ -238,21 +238,21 @@ def window(
 
 
 @lru_cache(maxsize=4096)
-def listed(crls: bytes) -> crl.Listed:
+def listed(crls: bytes) -> crl.CrlIndex:
     """The CRLs of a text."""
-    return crl.Listed(crl.load(crl.NAME, crls)) if crls else crl.Listed(())
+    return crl.CrlIndex(crl.load_crls(crl.CRL_PATH, crls)) if crls else crl.CrlIndex(())
 
 
 @lru_cache(maxsize=65536)
 def mark(ca_cert: bytes) -> tuple[bytes, bytes]:
     """Name and key of a CA: renewed with its key, it has the same CRL."""
-    return revoking._mark(parsed(ca_cert)[0])
+    return revoking._ca_identity(parsed(ca_cert)[0])
 
 
 @lru_cache(maxsize=65536)
 def covers(crls: bytes, ca_cert: bytes) -> bool:
     """Whether there is a CRL of a CA."""
-    return listed(crls).of(parsed(ca_cert)[0]) is not None
+    return listed(crls).find_newest(parsed(ca_cert)[0]) is not None
 
 
 def covers_roots(crls: bytes, roots: Sequence[x509.Certificate]) -> bool:
@@ -263,7 +263,7 @@ def covers_roots(crls: bytes, roots: Sequence[x509.Certificate]) -> bool:
 @lru_cache(maxsize=65536)
 def complete(crls: bytes, chain: bytes) -> bool:
     """Whether istiod takes them: each certificate of its chain has to have signed one, or nothing of the Secret is taken."""
-    return all(listed(crls).of(c) is not None for c in parsed(chain))
+    return all(listed(crls).find_newest(c) is not None for c in parsed(chain))
 
 
 @cache
@@ -330,7 +330,7 @@ def refusal(ca_cert: bytes, ca_key: bytes, chain: bytes, bundle: bytes, crls: by
 @lru_cache(maxsize=65536)
 def lists_last(chain: bytes, crls: bytes) -> datetime:
     """When the first of the CRLs that a chain needs is past its nextUpdate."""
-    found = [listed(crls).of(c) for c in parsed(chain)]
+    found = [listed(crls).find_newest(c) for c in parsed(chain)]
     return min(c.next_update_utc for c in found if c is not None and c.next_update_utc is not None)
 
 
@@ -391,14 +391,14 @@ def remember() -> None:
         "load_certificates": certificates,
         "load_key": certificates,
         "split_certificates": certificates,
-        "load": crl,
+        "load_crls": crl,
     }.items():
         once = lru_cache(maxsize=8192)(getattr(where, name))
         for module in modules:
             if getattr(module, name, None) is getattr(where, name) and module is not where:
                 setattr(module, name, once)
         setattr(where, name, once)
-    signed_by, known = crl.signed_by, dict[Any, bool]()
+    signed_by, known = crl.is_signed_by, dict[Any, bool]()
 
     def signed_once(given: x509.CertificateRevocationList, public: Any) -> bool:
         # Neither of the two has a hash.
@@ -407,7 +407,7 @@ def remember() -> None:
             known[key] = signed_by(given, public)
         return known[key]
 
-    crl.signed_by = revoking.signed_by = signed_once  # type: ignore[attr-defined]
+    crl.is_signed_by = revoking.is_signed_by = signed_once  # type: ignore[attr-defined]
 
 
 class Decade:
@@ -498,8 +498,8 @@ class Decade:
 
     # Operators
 
-    def wanted(self) -> Wanted:
-        return Wanted(
+    def wanted(self) -> CertificateProfile:
+        return CertificateProfile(
             "decade",
             "ec-p256",
             self.root_days,
@@ -546,7 +546,7 @@ class Decade:
         self.keys = keys
 
     def state(self) -> rotation.Rotation | None:
-        return rotation.read(self.certs)
+        return rotation.read_rotation(self.certs)
 
     def operate(self) -> None:
         """An operator does something, and mostly renders at once."""
@@ -571,7 +571,7 @@ class Decade:
             (self.rotate_token, 4),
         ]
         self.fetch()
-        heeded = bool(expiring(sorted(self.clusters), self.certs, self.now, 60 * DAY))
+        heeded = bool(find_expiring_clusters(sorted(self.clusters), self.certs, self.now, 60 * DAY))
         if heeded:
             self.renew(due=True)
         # Nor does it leave be a tree that is behind while what is in it ends.
@@ -624,14 +624,14 @@ class Decade:
             for name in sorted(self.clusters)
             if f"{intermediate_folder(name)}/ca-cert.pem" in self.certs
         ]
-        names = expiring(there, self.certs, self.now, 60 * DAY) if due else there
+        names = find_expiring_clusters(there, self.certs, self.now, 60 * DAY) if due else there
         if not (due or everyone):
             names = self.random.sample(there, self.random.randint(1, len(there)))
         have = self.holdings()
         wanted = replace(self.wanted(), namespaces=dict.fromkeys(names, "istio-system"))
         # As the verb has it: the keys stay while proxies go by CRLs.
         self.exchange(
-            renew(
+            plan_renewal(
                 wanted,
                 have,
                 self.now,
@@ -659,7 +659,7 @@ class Decade:
         ):
             return
         self.rotations += self.tried(
-            "begin", lambda: steps.begin(self.wanted(), self.holdings(), self.now)
+            "begin", lambda: steps.begin_rotation(self.wanted(), self.holdings(), self.now)
         )
 
     def seen_for(self, state: rotation.Rotation) -> timedelta | None:
@@ -689,25 +689,29 @@ class Decade:
             seen *= self.random.random()
 
         def step() -> CertsChange:
-            if found := rotation.early(state, seen, wait(state), self.now):
+            if found := rotation.wait_problem(state, seen, wait(state), self.now):
                 raise MeshError([found])
-            wanted = rotation.trusts(self.certs, sorted(self.clusters))
+            wanted = rotation.read_trust(self.certs, sorted(self.clusters))
             there = {
                 name: self.manifests[name][-1].trust for name in wanted if name in self.manifests
             }
             if lagging := lagging_tree_problems("out", there, wanted, ""):
                 raise MeshError(lagging)
-            return steps.advance(state, self.wanted(), self.holdings(), self.now, local=True)
+            return steps.advance_rotation(
+                state, self.wanted(), self.holdings(), self.now, local=True
+            )
 
         self.tried("advance", step)
 
     def abort(self) -> None:
         state = self.state()
-        if state is None or state.step not in rotation.ABORTS:
+        if state is None or state.step not in rotation.ABORT_STEPS:
             return
         self.tried(
             "abort",
-            lambda: steps.abort(state, self.wanted(), self.holdings(), self.now, local=True),
+            lambda: steps.abort_rotation(
+                state, self.wanted(), self.holdings(), self.now, local=True
+            ),
         )
 
     def lists_due(self) -> bool:
@@ -717,14 +721,14 @@ class Decade:
     def sign_lists(self, gone: bytes | None = None, *, clear: bool = False) -> None:
         """`certs crl`; with an intermediate that is `gone` it is `certs revoke`."""
         have = self.holdings()
-        root = kept.kept_root(self.certs, self.now, have.intermediate_folders)
+        root = kept.load_root(self.certs, self.now, have.intermediate_folders)
         own = [
             name
             for name in self.clusters
             if f"{intermediate_folder(name)}/ca-cert.pem" in self.certs
         ]
         states = {
-            name: kept.kept_intermediate(name, self.certs, root, self.now, keyless=True)
+            name: kept.load_intermediate(name, self.certs, root, self.now, keyless=True)
             for name in own
         }
         before = listed(self.certs.get(CRL_FILE, b""))
@@ -733,11 +737,11 @@ class Decade:
         for certificate in revoked:
             revoking.check_revocable("a file", certificate, current, root, before)
         until = self.now.replace(microsecond=0) + timedelta(days=self.crl_days)
-        body, late = revoking.revoke(
+        body, late = revoking.sign_all_crls(
             revoking.Authorities(have, states, root, before),
             revoking.Revocation(revoked, self.now, until, clear),
         )
-        self.lists_until = crl.complete(body, states, root, self.now).crl.next_update
+        self.lists_until = crl.complete_crls(body, states, root, self.now).crl.next_update
         assert not late, "there is a CA without its key"
         assert self.state() is None or covers_roots(body, root.certificates), (
             "a trusted root has no CRL"
@@ -979,7 +983,7 @@ class Decade:
     def by_hand(self) -> None:
         """Somebody puts another root into certs/ and renders; the render has to refuse, and the files are put back."""
         before = dict(self.certs)
-        made = issue(self.wanted(), {}, self.now)
+        made = issue_pki(self.wanted(), {}, self.now)
         if self.random.random() < 0.5:
             self.certs = dict(made.new_files)
         else:
@@ -1009,12 +1013,12 @@ class Decade:
         pki = (
             self.issued[1]
             if self.issued is not None and self.issued[0] == there
-            else issue(self.wanted(), have.files, self.now, folders=have.intermediate_folders)
+            else issue_pki(self.wanted(), have.files, self.now, folders=have.intermediate_folders)
         )
         # Where nothing was made, it is the same the next time.
         self.issued = None if pki.new_files else (there, pki)
         new = {**self.certs, **pki.new_files}
-        trusts = rotation.trusts(new, sorted(self.clusters))
+        trusts = rotation.read_trust(new, sorted(self.clusters))
         before = {
             name: self.manifests[name][-1].trust for name in self.clusters if name in self.manifests
         }
@@ -1401,7 +1405,7 @@ def takes(minor: int, old: bytes, new: bytes) -> bool:
 
 def wait(state: rotation.Rotation) -> timedelta:
     """How long a step has to be seen, as `certs rotate-root` has it."""
-    return DEFAULT_TTL if state.step in rotation.WAITS else timedelta()
+    return DEFAULT_TTL if state.step in rotation.WAITING_STEPS else timedelta()
 
 
 COUNTED = {

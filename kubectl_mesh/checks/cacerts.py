@@ -20,7 +20,7 @@ from kubectl_mesh.checks.unknown import cacerts_unknown
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE
 from kubectl_mesh.observed.values import Cacerts
-from kubectl_mesh.pki.issue import judge_bundle
+from kubectl_mesh.pki.issue import cacerts_problems
 from kubectl_mesh.text import mesh_command, work_path
 
 _ANEW = "Render, which puts what is in certs/ back; and find out who put the other there."
@@ -215,7 +215,7 @@ def _trust_problems(
             _file(trust, "ca-key.pem"),
         )
         yield tree.problem(where, what, TreePair.id, "key-not-of-certificate")
-    for problem in judge_bundle(trust.files, tree.now):
+    for problem in cacerts_problems(trust.files, tree.now):
         check = _BUNDLE_CHECKS.get(problem.id, TreeChain.id)
         fix = _expired_fix(tree, name, trust) if check == TreeExpired.id else RENDER
         where = _file(trust, problem.where.file)

@@ -2,7 +2,7 @@
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.observed.values import Cacerts
-from kubectl_mesh.pki.crl import Listed, load
+from kubectl_mesh.pki.crl import CrlIndex, load_crls
 from kubectl_mesh.x509.certificates import load_certificates
 
 CRL_KEY = "ca-crl.pem"
@@ -17,7 +17,7 @@ def has_crl_for_chain(proxies: Cacerts, signing: Cacerts) -> bool:
     if CRL_KEY not in proxies.files:
         return True
     try:
-        listed = Listed(load(CRL_KEY, proxies.files[CRL_KEY]))
+        listed = CrlIndex(load_crls(CRL_KEY, proxies.files[CRL_KEY]))
         chain = [
             c
             for name in ("ca-cert.pem", "cert-chain.pem")
@@ -26,4 +26,4 @@ def has_crl_for_chain(proxies: Cacerts, signing: Cacerts) -> bool:
         ]
     except MeshError:
         return True
-    return all(listed.of(certificate) is not None for certificate in chain)
+    return all(listed.find_newest(certificate) is not None for certificate in chain)

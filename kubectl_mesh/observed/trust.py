@@ -13,7 +13,7 @@ from kubectl_mesh.observed.cacerts_keys import find_key_names
 from kubectl_mesh.observed.crls import CRL_KEY
 from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, TreeParser, digest_value, flatten_value
 from kubectl_mesh.observed.values import Cacerts, LockState
-from kubectl_mesh.pki.issue import check_pair
+from kubectl_mesh.pki.issue import key_pair_problems
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.x509.certificates import describe_certificate, load_certificates
@@ -169,4 +169,4 @@ def _decode_crl(data: Mapping[str, Any]) -> bytes | None:
 
 
 def _is_pair(file: str, certificate: bytes, key: bytes) -> bool:
-    return not check_pair(file, certificate, key)
+    return not key_pair_problems(file, certificate, key)

@@ -11,7 +11,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.cacerts import SigningCa
 from kubectl_mesh.pki import inuse
-from kubectl_mesh.pki.union import together
+from kubectl_mesh.pki.union import bundle_roots
 from kubectl_mesh.workdir.certs_folder import read_root_certificates
 from kubectl_mesh.x509.layout import ROOT_CERT
 
@@ -51,15 +51,15 @@ def adopt_certificates(
     kept = dict(new)
     for name, authority in held.items():
         try:
-            given = inuse.ClusterFiles(str(authority.resource.place), authority.files)
-            new |= inuse.take(name, list(held), given, kept, now)
+            given = inuse.CacertsFiles(str(authority.resource.place), authority.files)
+            new |= inuse.import_intermediate(name, list(held), given, kept, now)
         except MeshError as error:
             notes.problems += error.problems
     is_own = any(a.is_self_signed for a in held.values())
     return AdoptedCertificates(
         {f"certs/{path}": body for path, body in new.items()},
         {"issuer": "csr"},
-        inuse.organization(root) if root and not is_own else None,
+        inuse.root_organization(root) if root and not is_own else None,
     )
 
 
@@ -81,7 +81,7 @@ def _find_root(held: Mapping[str, SigningCa], directory: str, notes: Notes) -> b
     """
     try:
         roots = {str(a.resource.place): a.files["root-cert.pem"] for a in held.values()}
-        root = together(roots) if roots else b""
+        root = bundle_roots(roots) if roots else b""
     except MeshError as error:
         notes.problems += error.problems
         return None

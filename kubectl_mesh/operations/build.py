@@ -15,8 +15,8 @@ from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.operations.server_cas import list_server_cas
-from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.pki.issue import issue_pki
+from kubectl_mesh.pki.wanted import CertificateProfile, Progress, ignore_progress
 from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render
@@ -50,7 +50,7 @@ def make(
     *,
     sealed: Sealed | None = None,
     throwaway: bool = False,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Rendered:
     """Builds the mesh from its inputs and from what is already sealed in `out`.
 
@@ -169,7 +169,7 @@ def _asked(
     keyless: frozenset[str],
     *,
     throwaway: bool,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Callable[[], Pki]:
     """The work that makes the certificates of the mesh."""
     topology = inputs.topology
@@ -184,7 +184,7 @@ def _asked(
         if (inputs.only is None or c.name in inputs.only)
         and (topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.kept)
     }
-    wanted = Wanted(
+    wanted = CertificateProfile(
         topology.organization,
         "ec-p256" if throwaway else topology.key_type or inputs.target.KEY_TYPE,
         topology.root_days,
@@ -194,7 +194,7 @@ def _asked(
         {c.name: inputs.others.get(c.name, b"") for c in own if c.name not in namespaces},
         topology.has_stated_organization,
     )
-    return partial(issue, wanted, inputs.kept, at, progress, inputs.folders)
+    return partial(issue_pki, wanted, inputs.kept, at, progress, inputs.folders)
 
 
 def root(directory: str, organization: str, key_type: str, days: int, at: datetime) -> Pki:
@@ -204,8 +204,8 @@ def root(directory: str, organization: str, key_type: str, days: int, at: dateti
     there = read_certs(directory, ())
     kept = {name: body for name, body in there.files.items() if name in (ROOT_CERT, ROOT_KEY)}
     try:
-        return issue(
-            Wanted(organization, key_type, days, 730, {}),
+        return issue_pki(
+            CertificateProfile(organization, key_type, days, 730, {}),
             kept,
             at,
             folders=there.intermediate_folders,

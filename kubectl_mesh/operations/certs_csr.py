@@ -15,8 +15,8 @@ from kubectl_mesh.operations.certs_inputs import (
     wanted_certificates,
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.pki.requests import requests
-from kubectl_mesh.pki.wanted import Progress, silent
+from kubectl_mesh.pki.requests import prepare_requests
+from kubectl_mesh.pki.wanted import Progress, ignore_progress
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import relocate_problems
@@ -39,7 +39,7 @@ class RequestsResult:
 
 
 def write_requests(
-    directory: str, names: Sequence[str], machine: Machine, progress: Progress = silent
+    directory: str, names: Sequence[str], machine: Machine, progress: Progress = ignore_progress
 ) -> RequestsResult:
     """Writes requests, and their keys, for these clusters, by name or context, or for all that
     await a certificate. What is there is kept.
@@ -48,7 +48,7 @@ def write_requests(
         inputs = gather_for_requests(directory, machine)
         asked = _awaiting_clusters(inputs, names)
         try:
-            new = requests(wanted_certificates(inputs, asked), inputs.kept, progress)
+            new = prepare_requests(wanted_certificates(inputs, asked), inputs.kept, progress)
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
         note = private_files.keep_out(inputs)

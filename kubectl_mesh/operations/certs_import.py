@@ -19,9 +19,9 @@ from kubectl_mesh.operations import dumps, private_files
 from kubectl_mesh.operations.certs_inputs import gather_for_requests, keep_keys_out
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.pki import inuse, rotation
-from kubectl_mesh.pki.inuse import ClusterFiles
-from kubectl_mesh.pki.renew import accept_next
-from kubectl_mesh.pki.requests import Awaited, accept, follows
+from kubectl_mesh.pki.inuse import CacertsFiles
+from kubectl_mesh.pki.renew import accept_renewal
+from kubectl_mesh.pki.requests import AwaitedIntermediate, accept_intermediate, is_renewal_pending
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import work_path
 from kubectl_mesh.topology.selection import chosen_clusters
@@ -81,7 +81,7 @@ def import_intermediate(directory: str, request: ImportRequest, machine: Machine
                 "leave --root out, or find out which is right",
                 code="root-exists",
             )
-        if follows(name, inputs.kept):
+        if is_renewal_pending(name, inputs.kept):
             return _replace(inputs, name, came)
         return _import_first(inputs, name, came, root)
 
@@ -125,8 +125,12 @@ def _import_first(
     directory, now = inputs.directory, inputs.machine.now
     clusters = [c.name for c in inputs.topology.clusters]
     try:
-        new = accept(
-            Awaited(name, clusters, intermediate_folder(name)), came, root, inputs.kept, now
+        new = accept_intermediate(
+            AwaitedIntermediate(name, clusters, intermediate_folder(name)),
+            came,
+            root,
+            inputs.kept,
+            now,
         )
         _check_signer(inputs, name, came.name, new)
     except MeshError as error:
@@ -150,7 +154,7 @@ def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
     directory = inputs.directory
     clusters = [c.name for c in inputs.topology.clusters]
     try:
-        change = accept_next(name, clusters, came, inputs.certs, inputs.machine.now)
+        change = accept_renewal(name, clusters, came, inputs.certs, inputs.machine.now)
         _check_signer(inputs, name, came.name, change.write)
     except MeshError as error:
         raise MeshError(
@@ -172,8 +176,12 @@ def _check_signer(inputs: CheckedInputs, name: str, file: str, put: Mapping[str,
     path = f"{intermediate_folder(name)}/cert-chain.pem"
     if path not in put or ROOT_CERT not in inputs.kept:
         return
-    if wrong := rotation.unfit(
-        rotation.read(inputs.kept), file, put[path], inputs.kept[ROOT_CERT], inputs.kept.get(path)
+    if wrong := rotation.wrong_signer_problems(
+        rotation.read_rotation(inputs.kept),
+        file,
+        put[path],
+        inputs.kept[ROOT_CERT],
+        inputs.kept.get(path),
     ):
         raise MeshError(wrong)
 
@@ -218,7 +226,7 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
                 else _named_files(request, request.key, inputs.kept)
             )
             clusters = [c.name for c in topology.clusters]
-            new = inuse.take(name, clusters, given, inputs.kept, machine.now)
+            new = inuse.import_intermediate(name, clusters, given, inputs.kept, machine.now)
         except MeshError as error:
             named = (request.file, request.key, request.root)
             raise MeshError(
@@ -238,7 +246,7 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
     )
 
 
-def _dumped_files(request: ImportRequest, namespace: str) -> ClusterFiles:
+def _dumped_files(request: ImportRequest, namespace: str) -> CacertsFiles:
     """The four files that a cluster signs with, from a dump or a folder."""
     if request.root is not None:
         raise refuse(
@@ -255,10 +263,10 @@ def _dumped_files(request: ImportRequest, namespace: str) -> ClusterFiles:
             "write `certificates: {issuer: cert-manager}`",
             code="intermediate-of-cert-manager",
         )
-    return ClusterFiles(request.file, found.files)
+    return CacertsFiles(request.file, found.files)
 
 
-def _named_files(request: ImportRequest, key: str, kept: Mapping[str, bytes]) -> ClusterFiles:
+def _named_files(request: ImportRequest, key: str, kept: Mapping[str, bytes]) -> CacertsFiles:
     """The same from PEM files: the chain, its key, and the root where there is none yet."""
     if request.root is None and ROOT_CERT not in kept:
         raise refuse(
@@ -272,7 +280,7 @@ def _named_files(request: ImportRequest, key: str, kept: Mapping[str, bytes]) ->
     if missing := [path for path, body in bodies.items() if body is None]:
         raise refuse(missing[0], "is not there", "name a PEM file", code="file-missing")
     root = request.root or f"certs/{ROOT_CERT}"
-    return inuse.read_files(
+    return inuse.assemble_cacerts(
         NamedFile(request.file, bodies[request.file] or b""),
         NamedFile(key, bodies[key] or b""),
         NamedFile(root, (bodies[root] or b"") if request.root is not None else kept[ROOT_CERT]),

@@ -18,7 +18,7 @@ from kubectl_mesh.operations import dumps, root_rotation
 from kubectl_mesh.operations.certs_inputs import gather_own_certificates, keep_keys_out
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.pki import joining, rotation
-from kubectl_mesh.pki.own import own_root
+from kubectl_mesh.pki.own import plan_root_import
 from kubectl_mesh.pki.rotation import Rotation
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.workdir.certs_folder import read_certs
@@ -92,7 +92,7 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
     with hold_lock(directory):
         kept, clusters = _read_files(directory, topology)
         try:
-            taken = own_root(root, pair, kept, clusters, machine.now)
+            taken = plan_root_import(root, pair, kept, clusters, machine.now)
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
         notes = keep_keys_out(directory, machine)
@@ -145,7 +145,7 @@ def import_union(
         if runs:
             root_rotation.check_one_root(load_inputs(directory, None, machine))
         try:
-            change, taken = joining.join(others, own, kept, clusters, machine.now)
+            change, taken = joining.begin_union(others, own, kept, clusters, machine.now)
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
         notes: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ def import_union(
         notes,
         tuple(sorted(own_clusters - set(clusters))),
         inputs,
-        rotation.read(inputs.kept) if inputs is not None else None,
+        rotation.read_rotation(inputs.kept) if inputs is not None else None,
     )
 
 

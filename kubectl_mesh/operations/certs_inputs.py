@@ -9,7 +9,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.wanted import CertificateProfile
 from kubectl_mesh.workdir.git_ignore import (
     FIRST_PRIVATE_FILES,
     GITIGNORE_FILE,
@@ -61,7 +61,7 @@ def check_none_served(topology: Topology, names: Iterable[str]) -> None:
 
 def wanted_certificates(
     inputs: CheckedInputs, clusters: Iterable[str] | None = None, *, quick: bool = False
-) -> Wanted:
+) -> CertificateProfile:
     """What new intermediates of these clusters are to be like, of all that have one by default;
     `quick`: with the keys that are made the fastest, where none is kept.
     """
@@ -71,13 +71,13 @@ def wanted_certificates(
         if clusters is None
         else set(clusters)
     )
-    return Wanted(
+    return CertificateProfile(
         topology.organization,
         "ec-p256" if quick else topology.key_type or inputs.target.KEY_TYPE,
         topology.root_days,
         topology.intermediate_days,
         {c.name: c.namespace for c in topology.clusters if c.name in names},
-        organization_stated=topology.has_stated_organization,
+        is_organization_stated=topology.has_stated_organization,
     )
 
 

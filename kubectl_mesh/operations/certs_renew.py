@@ -19,8 +19,8 @@ from kubectl_mesh.operations.certs_inputs import (
     wanted_certificates,
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.pki.renew import ask, expiring, renew
-from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.pki.renew import find_expiring_clusters, plan_renewal, request_renewals
+from kubectl_mesh.pki.wanted import CertificateProfile, Progress, ignore_progress
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import relocate_problems
@@ -62,7 +62,7 @@ class RenewResult:
 
 
 def renew_intermediates(
-    directory: str, request: RenewRequest, machine: Machine, progress: Progress = silent
+    directory: str, request: RenewRequest, machine: Machine, progress: Progress = ignore_progress
 ) -> RenewResult:
     """Renews intermediates; the old ones go to the archive. With `issuer: csr` requests are
     written.
@@ -110,14 +110,14 @@ def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> 
 
 
 def _issue(
-    inputs: CheckedInputs, wanted: Wanted, progress: Progress, *, keep_key: bool
+    inputs: CheckedInputs, wanted: CertificateProfile, progress: Progress, *, keep_key: bool
 ) -> tuple[CertsChange | None, dict[str, bytes] | None]:
     """The new intermediates, or the requests for them where somebody else signs."""
     try:
         if inputs.topology.issuer == "csr":
-            return None, ask(wanted, inputs.kept, progress, keep_key=keep_key)
+            return None, request_renewals(wanted, inputs.kept, progress, keep_key=keep_key)
         now = inputs.machine.now
-        return renew(wanted, inputs.certs, now, progress, keep_key=keep_key), None
+        return plan_renewal(wanted, inputs.certs, now, progress, keep_key=keep_key), None
     except MeshError as error:
         raise MeshError(relocate_problems(inputs.directory, error.problems)) from None
 
@@ -128,7 +128,7 @@ def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
     own = [c.name for c in topology.clusters if c.primary is None]
     if request.within is not None:
         try:
-            return expiring(own, inputs.kept, inputs.machine.now, request.within)
+            return find_expiring_clusters(own, inputs.kept, inputs.machine.now, request.within)
         except MeshError as error:
             raise MeshError(relocate_problems(inputs.directory, error.problems)) from None
     if not request.names:

@@ -14,7 +14,7 @@ from kubectl_mesh.istio.crl_support import crl_support_warnings
 from kubectl_mesh.model import Crl
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
-from kubectl_mesh.pki.revoke import CrlOrder, SignedCrls, sign_bundle
+from kubectl_mesh.pki.revoke import CrlRequest, SignedCrls, sign_crl_bundle
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import read_archive, read_certs
@@ -145,11 +145,11 @@ def _sign(inputs: CheckedInputs, named: _Named, days: int, *, clear: bool) -> Cr
         if c.primary is None and f"{intermediate_folder(c.name)}/ca-cert.pem" in inputs.kept
     ]
     until = now.replace(microsecond=0) + timedelta(days=days)
-    order = CrlOrder(
+    order = CrlRequest(
         named.clusters, named.certificates, named.crls, until, clear, tuple(named.problems)
     )
     try:
-        signed = sign_bundle(certs, own, order, now)
+        signed = sign_crl_bundle(certs, own, order, now)
     except MeshError as error:
         raise MeshError(relocate_problems(directory, error.problems)) from None
     write_certificates(

@@ -23,7 +23,7 @@ from kubectl_mesh.operations.root_rotation import (
 )
 from kubectl_mesh.pki import rotation, steps
 from kubectl_mesh.pki.rotation import Rotation
-from kubectl_mesh.pki.wanted import NamedFile, Progress, silent
+from kubectl_mesh.pki.wanted import NamedFile, Progress, ignore_progress
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_archive
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
@@ -57,7 +57,7 @@ def begin_rotation(
     root: str | None,
     out: str | None,
     machine: Machine,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     *,
     with_restarts: bool = False,
 ) -> RotationResult:
@@ -77,7 +77,7 @@ def begin_rotation(
         check_able(inputs, with_restarts=with_restarts)
         given = _read_new_root(inputs, root)
         wanted = wanted_certificates(inputs)
-        return steps.begin(wanted, inputs.certs, machine.now, given, progress)
+        return steps.begin_rotation(wanted, inputs.certs, machine.now, given, progress)
 
     return _change_certs(directory, out, machine, begin)
 
@@ -87,7 +87,7 @@ def advance_rotation(
     out: str | None,
     seen_for: timedelta | None,
     machine: Machine,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> RotationResult:
     """Goes to the next step, once every cluster has been seen to have the one before for long
     enough.
@@ -97,7 +97,7 @@ def advance_rotation(
         on = _require_rotation(directory, on)
         check_rendered(inputs, on, out)
         check_waited(inputs, on, seen_for)
-        return steps.advance(
+        return steps.advance_rotation(
             on,
             wanted_certificates(inputs),
             inputs.certs,
@@ -110,14 +110,14 @@ def advance_rotation(
 
 
 def abort_rotation(
-    directory: str, out: str | None, machine: Machine, progress: Progress = silent
+    directory: str, out: str | None, machine: Machine, progress: Progress = ignore_progress
 ) -> RotationResult:
     """Goes back, as long as the old root is trusted."""
 
     def abort(inputs: CheckedInputs, on: Rotation | None) -> CertsChange:
         on = _require_rotation(directory, on)
         _check_way_back(directory, on)
-        return steps.abort(
+        return steps.abort_rotation(
             on,
             wanted_certificates(inputs),
             _with_archive(directory, inputs.certs, on),
@@ -132,7 +132,7 @@ def abort_rotation(
 def read_rotation(directory: str, out: str | None, machine: Machine) -> RotationStatus:
     """Where the rotation is, and which clusters have it in the tree."""
     inputs = gather_own_certificates(directory, machine)
-    on = rotation.read(inputs.kept)
+    on = rotation.read_rotation(inputs.kept)
     return RotationStatus(inputs, on, rotation_value(inputs, on, out))
 
 
@@ -150,7 +150,7 @@ def _change_certs(
         if exposed := private_files.in_clear(inputs, tree):
             raise MeshError(exposed)
         try:
-            change = step(inputs, rotation.read(inputs.kept))
+            change = step(inputs, rotation.read_rotation(inputs.kept))
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
         private = (*private_files.ARCHIVED, f"certs/{NEXT_ROOT_KEY}")
@@ -158,7 +158,7 @@ def _change_certs(
         with attach_notes([note]):
             exchange_certificates(directory, change)
         inputs = gather_own_certificates(directory, machine)
-    return RotationResult(inputs, rotation.read(inputs.kept), (note,) if note else ())
+    return RotationResult(inputs, rotation.read_rotation(inputs.kept), (note,) if note else ())
 
 
 def _require_rotation(directory: str, on: Rotation | None) -> Rotation:
@@ -200,7 +200,7 @@ def _read_new_root(inputs: CheckedInputs, root: str | None) -> NamedFile | None:
 
 def _check_way_back(directory: str, on: Rotation) -> None:
     """Refuses where the old root is gone, or comes back already."""
-    if on.step in rotation.ABORTS:
+    if on.step in rotation.ABORT_STEPS:
         return
     if on.step == "drop-old":
         what, fix = "the old root is dropped", "finish with advance, and rotate to a new root"
@@ -218,9 +218,9 @@ def _with_archive(directory: str, certs: CertsFolder, on: Rotation) -> CertsFold
     """`certs/` with the key of an old root, or else the intermediates that signed before."""
     if on.step != "sign-new":
         return certs
-    names = steps.archived_roots(on, certs.archive_names)
+    names = steps.find_archived_roots(on, certs.archive_names)
     found = read_archive(directory, names, (ROOT_KEY,))
-    if on.union and not found:
+    if on.is_union and not found:
         names = [name for name in certs.archive_names if name.startswith("intermediate-")]
         found = read_archive(directory, names, INTERMEDIATE_FILES)
     return replace(certs, archived_files=found)

@@ -9,7 +9,7 @@ from kubectl_mesh.fs.durable import make_folder
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.owned_files import add_files
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.pki.requests import Request, read_request, sign
+from kubectl_mesh.pki.requests import SigningRequest, read_request, sign_request
 from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import ROOT_CERT
@@ -44,7 +44,7 @@ def sign_requests(
                     "sign them into folders of their own",
                     code="requests-for-one-cluster",
                 )
-            signed[request.cluster] = file, sign(request, certs.files, days, now)
+            signed[request.cluster] = file, sign_request(request, certs.files, days, now)
         except MeshError as error:
             problems += relocate_problems(directory, error.problems, option_files=files)
     if problems:
@@ -58,7 +58,7 @@ def sign_requests(
     )
 
 
-def _read_request(file: str) -> Request:
+def _read_request(file: str) -> SigningRequest:
     body = read_file(file, "certificates")
     if body is None:
         raise refuse(file, "is not there", "name a request", code="file-missing")

@@ -8,7 +8,7 @@ from kubectl_mesh.model import Expiry, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.server_cas import server_ca_dates
 from kubectl_mesh.pki import dates
-from kubectl_mesh.pki.status import ends, server_ca_values, status
+from kubectl_mesh.pki.status import certs_status_json, read_validity, server_cas_json
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_certs
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.workdir.topology_file import read_topology
@@ -21,10 +21,10 @@ def read_status(directory: str, machine: Machine) -> dict[str, Any]:
     topology, certs = _read_own(directory)
     servers = server_ca_dates(directory, topology)
     try:
-        value = status(topology, certs, machine.now)
+        value = certs_status_json(topology, certs, machine.now)
     except MeshError as error:
         raise MeshError(relocate_problems(directory, error.problems)) from None
-    return value | {"servers": server_ca_values(servers, machine.now)}
+    return value | {"servers": server_cas_json(servers, machine.now)}
 
 
 def read_dates(directory: str) -> tuple[str, list[Expiry]]:
@@ -33,14 +33,14 @@ def read_dates(directory: str) -> tuple[str, list[Expiry]]:
     servers = server_ca_dates(directory, topology)
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
-        roots, intermediates, crl = ends(certs.files, own)
+        roots, intermediates, crl = read_validity(certs.files, own)
     except MeshError as error:
         raise MeshError(relocate_problems(directory, error.problems)) from None
     return topology.mesh_id, [
-        *map(dates.root, roots),
-        *(dates.intermediate(name, one) for name, one in intermediates.items()),
-        *(dates.server_ca(name, validity) for name, validity in servers.items()),
-        *([dates.crl(*crl)] if crl is not None else []),
+        *map(dates.root_expiry, roots),
+        *(dates.intermediate_expiry(name, one) for name, one in intermediates.items()),
+        *(dates.server_ca_expiry(name, validity) for name, validity in servers.items()),
+        *([dates.crl_expiry(*crl)] if crl is not None else []),
     ]
 
 

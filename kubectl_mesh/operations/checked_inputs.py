@@ -295,7 +295,7 @@ def _rotation_problems(inputs: Inputs) -> tuple[Problem, ...]:
     if {"rotation.json", "next-root-key.pem"}.isdisjoint(files):
         return ()
     try:
-        rotation.judge(files, inputs.topology.issuer)
+        rotation.check_state(files, inputs.topology.issuer)
     except MeshError as error:
         return relocate_problems(inputs.directory, with_check_id(error.problems, "certs-readable"))
     return ()

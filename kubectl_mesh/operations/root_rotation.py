@@ -14,7 +14,14 @@ from kubectl_mesh.istio.workload_certificates import max_ttl
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations import tree_trust
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.pki.rotation import WAITS, Rotation, back, early, follows, trusts
+from kubectl_mesh.pki.rotation import (
+    WAITING_STEPS,
+    Rotation,
+    abort_step,
+    next_step,
+    read_trust,
+    wait_problem,
+)
 from kubectl_mesh.safety import rollout
 from kubectl_mesh.safety.roots import lagging_tree_problems
 from kubectl_mesh.text import mesh_command
@@ -88,7 +95,7 @@ def check_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None
 
 def own_trusts(inputs: CheckedInputs) -> dict[str, Trust]:
     """What the clusters are to trust by `certs/`, and what signs in each."""
-    return trusts(inputs.kept, [c.name for c in inputs.topology.clusters if c.primary is None])
+    return read_trust(inputs.kept, [c.name for c in inputs.topology.clusters if c.primary is None])
 
 
 def _with_crl(inputs: CheckedInputs, on: Rotation, wanted: dict[str, Trust]) -> dict[str, Trust]:
@@ -108,9 +115,11 @@ def _unsigned_problems(
     """Intermediates that the root of this step did not sign."""
     # What came back from the archive is not in question; and who had the one root from the start
     # keeps it.
-    if on.step not in ("sign-new", "sign-old") or (on.union and on.step == "sign-old"):
+    if on.step not in ("sign-new", "sign-old") or (on.is_union and on.step == "sign-old"):
         return []
-    unsigned = [n for n, t in wanted.items() if (t.signer == on.new) != (on.step == "sign-new")]
+    unsigned = [
+        n for n, t in wanted.items() if (t.signer == on.new_root) != (on.step == "sign-new")
+    ]
     if not unsigned:
         return []
     renew = mesh_command(f"certs renew {' '.join(unsigned)}")
@@ -129,14 +138,14 @@ def waiting_time(inputs: CheckedInputs, on: Rotation) -> timedelta:
     """How long every cluster must have held a step before the next one."""
     return (
         max_ttl(inputs.base, citadel=inputs.target.KIND == targets.OLD)
-        if on.step in WAITS
+        if on.step in WAITING_STEPS
         else timedelta()
     )
 
 
 def check_waited(inputs: CheckedInputs, on: Rotation, seen_for: timedelta | None) -> None:
     """Refuses while it is too early by what was seen."""
-    if found := early(on, seen_for, waiting_time(inputs, on), inputs.machine.now):
+    if found := wait_problem(on, seen_for, waiting_time(inputs, on), inputs.machine.now):
         raise MeshError([found])
 
 
@@ -149,12 +158,12 @@ def rotation_value(inputs: CheckedInputs, on: Rotation | None, out: str | None) 
     return {
         "mesh": inputs.topology.mesh_id,
         "step": on.step if on is not None else None,
-        "old": list(on.old) if on is not None else [],
-        "new": on.new if on is not None else None,
+        "old": list(on.old_roots) if on is not None else [],
+        "new": on.new_root if on is not None else None,
         "since": f"{on.since:%Y-%m-%dT%H:%M:%SZ}" if on is not None else None,
-        "union": on is not None and on.union,
-        "next": (follows(on, signers) or "end") if on is not None else "begin",
-        "abort": back(on, signers) if on is not None else None,
+        "union": on is not None and on.is_union,
+        "next": (next_step(on, signers) or "end") if on is not None else "begin",
+        "abort": abort_step(on, signers) if on is not None else None,
         "waitSeconds": int(waiting_time(inputs, on).total_seconds()) if on is not None else 0,
         "tree": tree,
         "directories": [

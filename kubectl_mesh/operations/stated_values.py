@@ -7,7 +7,7 @@ from typing import Any
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document
-from kubectl_mesh.pki.inuse import organization
+from kubectl_mesh.pki.inuse import root_organization
 from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.workdir.certs_folder import read_root_certificates
 
@@ -96,7 +96,7 @@ def root_problems(stated: StatedValues, value: Mapping[str, Any]) -> Iterator[Pr
     if body is None:
         return
     try:
-        found = organization(body)
+        found = root_organization(body)
     except MeshError:
         return  # what is wrong with the root is reported where it is checked
     if found not in (None, stated.organization):

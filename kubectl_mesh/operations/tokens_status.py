@@ -18,7 +18,7 @@ from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.token_tree import build_tree, concerned_folders, differing_folders
-from kubectl_mesh.pki.dates import dates
+from kubectl_mesh.pki.dates import list_expiries
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.topology.selection import chosen_clusters
 
@@ -84,7 +84,7 @@ def list_token_dates(
 ) -> tuple[str, list[Expiry]]:
     """The name of the mesh, and when the tokens of these clusters, or of all, expire."""
     rendered, only = _build_mesh(paths, clusters, machine)
-    found = dates(rendered.plan, rendered.pki)
+    found = list_expiries(rendered.plan, rendered.pki)
     expiring = [d for d in found if d.kind == "token" and (only is None or d.subject in only)]
     return rendered.plan.topology.mesh_id, expiring
 

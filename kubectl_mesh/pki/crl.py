@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Crl
-from kubectl_mesh.pki.kept import Root, State
+from kubectl_mesh.pki.kept import StoredIntermediate, StoredRoot
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
     Key,
@@ -32,9 +32,9 @@ from kubectl_mesh.x509.chain import direct_issuer
 from kubectl_mesh.x509.layout import CRL_FILE, ROOT_KEY, intermediate_folder
 from kubectl_mesh.x509.parse import PemError, find_blocks, parse_crl, text_outside
 
-NAME = f"certs/{CRL_FILE}"
-ANEW = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
-PUT_BACK = (
+CRL_PATH = f"certs/{CRL_FILE}"
+SIGN_AGAIN_FIX = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
+RESTORE_FIX = (
     "put it back as git has it; where it is lost, move it away and revoke anew with"
     f" `{mesh_command('certs revoke')}`"
 )
@@ -42,19 +42,19 @@ _BACKDATE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class CrlSigner:
     """A CA whose CRL belongs into the bundle: its certificate, its key where that is here, and
     where it would be.
     """
 
     certificate: x509.Certificate
     key: Key | None
-    place: str
+    key_place: str
 
 
-def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
+def load_crls(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
     """The CRLs of a file that holds nothing else; one for istiod has to be PEM."""
-    fix = PUT_BACK if name == NAME else "name CRLs in PEM"
+    fix = RESTORE_FIX if name == CRL_PATH else "name CRLs in PEM"
     blocks = find_blocks(pem)
     if {block.label for block in blocks} != {b"X509 CRL"} or text_outside(pem, blocks).strip():
         raise MeshError(
@@ -84,7 +84,7 @@ def load(name: str, pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
         ) from None
 
 
-class Listed:
+class CrlIndex:
     """CRLs by the name of their issuer, which an intermediate shares with the one that it took the
     place of.
     """
@@ -95,18 +95,18 @@ class Listed:
         for crl in self.crls:
             self._named.setdefault(crl.issuer, []).append(crl)
 
-    def of(self, certificate: x509.Certificate) -> x509.CertificateRevocationList | None:
+    def find_newest(self, certificate: x509.Certificate) -> x509.CertificateRevocationList | None:
         """The newest CRL that a CA signed."""
         public: Any = certificate.public_key()
-        mine = [c for c in self._named.get(certificate.subject, ()) if signed_by(c, public)]
+        mine = [c for c in self._named.get(certificate.subject, ()) if is_signed_by(c, public)]
         return max(mine, key=lambda c: c.last_update_utc, default=None)
 
-    def number(self) -> int:
+    def highest_number(self) -> int:
         """The highest CRL number."""
-        return max(map(_number, self.crls), default=0)
+        return max(map(_crl_number, self.crls), default=0)
 
 
-def signed_by(crl: x509.CertificateRevocationList, public: Any) -> bool:
+def is_signed_by(crl: x509.CertificateRevocationList, public: Any) -> bool:
     """Whether a CRL is of this key."""
     try:
         return crl.is_signature_valid(public)
@@ -114,20 +114,24 @@ def signed_by(crl: x509.CertificateRevocationList, public: Any) -> bool:
         return False
 
 
-def _number(crl: x509.CertificateRevocationList) -> int:
+def _crl_number(crl: x509.CertificateRevocationList) -> int:
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
         return 0
 
 
-def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
+def find_crl_signers(
+    states: Mapping[str, StoredIntermediate], root: StoredRoot
+) -> tuple[CrlSigner, ...]:
     """Every CA in the chains of the clusters, the roots first, each once."""
-    found: dict[bytes, Signer] = {}
+    signers: dict[bytes, CrlSigner] = {}
 
     def add(certificate: x509.Certificate | None, key: Key | None, place: str) -> None:
         assert certificate is not None
-        found.setdefault(certificate.fingerprint(hashes.SHA256()), Signer(certificate, key, place))
+        signers.setdefault(
+            certificate.fingerprint(hashes.SHA256()), CrlSigner(certificate, key, place)
+        )
 
     for certificate in root.certificates:
         own = root.key is not None and is_for_key(certificate, root.key)
@@ -154,12 +158,14 @@ def signers(states: Mapping[str, State], root: Root) -> tuple[Signer, ...]:
         ):
             add(certificate, None, f"the key of {describe_certificate(certificate).subject}")
     # A root that signed nothing here needs no CRL: nobody's chain has it.
-    chained = {c.fingerprint(hashes.SHA256()) for c in root.certificates if _used(c, states)}
+    chained = {c.fingerprint(hashes.SHA256()) for c in root.certificates if _is_in_chain(c, states)}
     roots = {c.fingerprint(hashes.SHA256()) for c in root.certificates}
-    return tuple(s for f, s in found.items() if f not in roots or f in chained or s.key is not None)
+    return tuple(
+        s for f, s in signers.items() if f not in roots or f in chained or s.key is not None
+    )
 
 
-def _used(root: x509.Certificate, states: Mapping[str, State]) -> bool:
+def _is_in_chain(root: x509.Certificate, states: Mapping[str, StoredIntermediate]) -> bool:
     chains = ((name, s.files.get("cert-chain.pem", b"")) for name, s in states.items())
     return any(
         root == c
@@ -169,12 +175,12 @@ def _used(root: x509.Certificate, states: Mapping[str, State]) -> bool:
     )
 
 
-def sign(
-    signer: Signer,
+def sign_crl(
+    signer: CrlSigner,
     entries: Sequence[x509.RevokedCertificate],
     number: int,
     now: datetime,
-    until: datetime,
+    next_update: datetime,
 ) -> bytes:
     """A CRL in PEM."""
     certificate = signer.certificate
@@ -189,7 +195,7 @@ def sign(
         x509.CertificateRevocationListBuilder()
         .issuer_name(certificate.subject)
         .last_update(max(now - _BACKDATE, certificate.not_valid_before_utc))
-        .next_update(until)
+        .next_update(next_update)
         .add_extension(authority, critical=False)
         .add_extension(x509.CRLNumber(number), critical=False)
     )
@@ -198,7 +204,7 @@ def sign(
     return builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def unable(certificate: x509.Certificate) -> str:
+def missing_crl_sign_text(certificate: x509.Certificate) -> str:
     """Why a CA may not sign CRLs; empty where it may."""
     usage = extension_value(certificate, x509.KeyUsage)
     return (
@@ -208,7 +214,7 @@ def unable(certificate: x509.Certificate) -> str:
     )
 
 
-def alive(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+def is_crl_valid(crl: x509.CertificateRevocationList, now: datetime) -> bool:
     """Whether a CRL is not past its nextUpdate."""
     return crl.next_update_utc is not None and crl.next_update_utc > now
 
@@ -218,63 +224,69 @@ class CompletedCrl:
     """A bundle that has a CRL for each CA of today."""
 
     crl: Crl
-    added: tuple[str, ...]
+    added_subjects: tuple[str, ...]
     """The subjects of the CAs for which an empty one was added."""
     warnings: tuple[Problem, ...]
 
 
-def complete(pem: bytes, states: Mapping[str, State], root: Root, now: datetime) -> CompletedCrl:
+def complete_crls(
+    pem: bytes, states: Mapping[str, StoredIntermediate], root: StoredRoot, now: datetime
+) -> CompletedCrl:
     """The bundle that is there, with an empty CRL for each CA of today that has none and whose key
     is here.
 
     Raises a `MeshError` with all that istiod or a proxy would refuse.
     """
     now = now.replace(microsecond=0)
-    found = Listed(load(NAME, pem))
-    wanted = signers(states, root)
-    mine = {s.place: found.of(s.certificate) for s in wanted}
-    until = _first_end([*mine.values()], map(found.of, root.certificates), now)
+    crls = CrlIndex(load_crls(CRL_PATH, pem))
+    signers = find_crl_signers(states, root)
+    crl_by_place = {s.key_place: crls.find_newest(s.certificate) for s in signers}
+    next_update = _earliest_next_update(
+        [*crl_by_place.values()], map(crls.find_newest, root.certificates), now
+    )
     problems: list[Problem] = []
     added: list[str] = []
-    number = found.number()
-    for signer in wanted:
-        crl = mine[signer.place]
-        if crl is None and signer.key is not None and not unable(signer.certificate):
+    number = crls.highest_number()
+    for signer in signers:
+        crl = crl_by_place[signer.key_place]
+        if crl is None and signer.key is not None and not missing_crl_sign_text(signer.certificate):
             # The first of what is here, so that whoever goes by the name alone takes it.
-            pem = sign(signer, [], number + 1, now, until) + pem
+            pem = sign_crl(signer, [], number + 1, now, next_update) + pem
             added.append(describe_certificate(signer.certificate).subject)
         else:
             problems += _signer_problems(signer, crl, now)
-    problems += _in_use(found, states, root)
+    problems += _revoked_in_use_problems(crls, states, root)
     if problems:
         raise MeshError(problems)
-    whole = min((c.last_update_utc for c in mine.values() if c is not None), default=now)
+    issued = min((c.last_update_utc for c in crl_by_place.values() if c is not None), default=now)
     revoked = tuple(
-        sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in found.crls for r in c})
+        sorted({(f"{r.serial_number:x}", r.revocation_date_utc) for c in crls.crls for r in c})
     )
-    completed = Crl(pem, number + bool(added), whole, until, revoked)
+    completed = Crl(pem, number + bool(added), issued, next_update, revoked)
     return CompletedCrl(completed, tuple(added), tuple(_crl_warnings(completed, added, now)))
 
 
-def _first_end(
-    used: Sequence[x509.CertificateRevocationList | None],
-    of_roots: Iterable[x509.CertificateRevocationList | None],
+def _earliest_next_update(
+    signer_crls: Sequence[x509.CertificateRevocationList | None],
+    root_crls: Iterable[x509.CertificateRevocationList | None],
     now: datetime,
 ) -> datetime:
     """The first nextUpdate of the CRLs that count; in 30 days where there is none."""
-    lives = [c.next_update_utc for c in used if c is not None and c.next_update_utc is not None]
+    next_updates = [
+        c.next_update_utc for c in signer_crls if c is not None and c.next_update_utc is not None
+    ]
     # That of a root that does not sign now counts too: it will, or late clusters are still signed
     # by it.
-    lives += [
+    next_updates += [
         c.next_update_utc
-        for c in of_roots
-        if c is not None and c.next_update_utc is not None and alive(c, now)
+        for c in root_crls
+        if c is not None and c.next_update_utc is not None and is_crl_valid(c, now)
     ]
-    return min(lives, default=now + timedelta(days=30))
+    return min(next_updates, default=now + timedelta(days=30))
 
 
 def _signer_problems(
-    signer: Signer, crl: x509.CertificateRevocationList | None, now: datetime
+    signer: CrlSigner, crl: x509.CertificateRevocationList | None, now: datetime
 ) -> Iterator[Problem]:
     """That a CA has no CRL, or an old one."""
     subject = describe_certificate(signer.certificate).subject
@@ -282,17 +294,19 @@ def _signer_problems(
         what = (
             f"has no CRL of {subject}: istiod would take neither it nor any other change of cacerts"
         )
-        yield Problem(Place(NAME), what, ANEW, "crl-complete", code="crl-missing-for-ca")
-    elif not alive(crl, now):
+        yield Problem(
+            Place(CRL_PATH), what, SIGN_AGAIN_FIX, "crl-complete", code="crl-missing-for-ca"
+        )
+    elif not is_crl_valid(crl, now):
         when = (
             "has no nextUpdate"
             if crl.next_update_utc is None
             else f"expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"
         )
         yield Problem(
-            Place(NAME),
+            Place(CRL_PATH),
             f"holds a CRL of {subject} that {when}: proxies refuse every certificate below it",
-            ANEW,
+            SIGN_AGAIN_FIX,
             "crl-expired",
             code="crl-expired",
         )
@@ -307,7 +321,9 @@ def _crl_warnings(crl: Crl, added: Sequence[str], now: datetime) -> Iterator[Pro
             " refuse"
             " every connection"
         )
-        yield Problem(Place(NAME), what, ANEW, "crl-expiring", code="crl-expires-soon")
+        yield Problem(
+            Place(CRL_PATH), what, SIGN_AGAIN_FIX, "crl-expiring", code="crl-expires-soon"
+        )
     if added:
         what = (
             f"has a CRL of {'; '.join(added)} now, without which a proxy takes no certificate"
@@ -317,10 +333,12 @@ def _crl_warnings(crl: Crl, added: Sequence[str], now: datetime) -> Iterator[Pro
             "apply stage 1 of the other clusters first, and wait until their proxies have it"
             " (minutes); its own may refuse it for as long"
         )
-        yield Problem(Place(NAME), what, fix, "crl-complete", code="crl-added")
+        yield Problem(Place(CRL_PATH), what, fix, "crl-complete", code="crl-added")
 
 
-def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Problem]:
+def _revoked_in_use_problems(
+    crls: CrlIndex, states: Mapping[str, StoredIntermediate], root: StoredRoot
+) -> list[Problem]:
     """What is revoked and signs all the same: a cluster that was lost came back as it was."""
     problems = []
     for name, state in sorted(states.items()):
@@ -329,7 +347,7 @@ def _in_use(found: Listed, states: Mapping[str, State], root: Root) -> list[Prob
             if state.certificate is not None
             else None
         )
-        crl = found.of(issuer) if issuer is not None else None
+        crl = crls.find_newest(issuer) if issuer is not None else None
         if (
             crl is None
             or state.certificate is None

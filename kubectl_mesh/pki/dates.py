@@ -10,29 +10,33 @@ from kubectl_mesh.model import Certificate, Expiry, Member, Pki, Plan
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.chain import RENEW_FIX
 
-SIGN_ANEW = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
+SIGN_CRL_FIX = f"sign it anew with `{mesh_command('certs crl')}`, render and apply"
 
 
-def dates(plan: Plan, pki: Pki) -> tuple[Expiry, ...]:
+def list_expiries(plan: Plan, pki: Pki) -> tuple[Expiry, ...]:
     """Of the whole mesh: the roots, what is revoked, every cluster's own."""
     return tuple(
         sorted(
             {
-                *shared(pki),
-                *(d for member in plan.members.values() for d in of_cluster(plan, member, pki)),
+                *list_shared_expiries(pki),
+                *(
+                    d
+                    for member in plan.members.values()
+                    for d in list_cluster_expiries(plan, member, pki)
+                ),
             }
         )
     )
 
 
-def shared(pki: Pki) -> Iterator[Expiry]:
+def list_shared_expiries(pki: Pki) -> Iterator[Expiry]:
     """What ends for all clusters at once."""
-    yield from map(root, pki.roots)
+    yield from map(root_expiry, pki.roots)
     if pki.crl is not None:
-        yield crl(pki.crl.issued, pki.crl.next_update)
+        yield crl_expiry(pki.crl.issued, pki.crl.next_update)
 
 
-def root(certificate: Certificate) -> Expiry:
+def root_expiry(certificate: Certificate) -> Expiry:
     """The end of a root."""
     name = f"root-{certificate.fingerprint[:16]}"
     return Expiry(
@@ -46,7 +50,7 @@ def root(certificate: Certificate) -> Expiry:
     )
 
 
-def intermediate(cluster: str, certificate: Certificate) -> Expiry:
+def intermediate_expiry(cluster: str, certificate: Certificate) -> Expiry:
     """The end of the intermediate of a cluster; its name is that of the one that takes its
     place.
     """
@@ -62,12 +66,12 @@ def intermediate(cluster: str, certificate: Certificate) -> Expiry:
     )
 
 
-NEW_CA = "put the new CA into clusters/NAME.crt, render and apply"
+NEW_SERVER_CA_FIX = "put the new CA into clusters/NAME.crt, render and apply"
 
 
-def server_ca(cluster: str, validity: tuple[datetime, datetime]) -> Expiry:
+def server_ca_expiry(cluster: str, validity: tuple[datetime, datetime]) -> Expiry:
     """The end of the CA by which the peers verify the API server of a cluster."""
-    fix = NEW_CA.replace("NAME", cluster)
+    fix = NEW_SERVER_CA_FIX.replace("NAME", cluster)
     return Expiry(
         validity[1],
         f"server-ca-{cluster}",
@@ -79,51 +83,53 @@ def server_ca(cluster: str, validity: tuple[datetime, datetime]) -> Expiry:
     )
 
 
-def crl(made: datetime, until: datetime) -> Expiry:
+def crl_expiry(issued: datetime, next_update: datetime) -> Expiry:
     """When the first of the CRLs has to be signed anew."""
     return Expiry(
-        until,
+        next_update,
         "crl",
         "crl",
         "mesh",
         "certs/ca-crl.pem, without which no connection is accepted,",
-        SIGN_ANEW,
-        made,
+        SIGN_CRL_FIX,
+        issued,
     )
 
 
-def of_cluster(plan: Plan, member: Member, pki: Pki) -> Iterator[Expiry]:
+def list_cluster_expiries(plan: Plan, member: Member, pki: Pki) -> Iterator[Expiry]:
     """What a cluster has of its own: the intermediate that signs there, the CA of its API server,
     and the tokens by which the peers read it.
     """
     name = member.cluster.name
     validity = ca_dates(member.server.ca) if member.server is not None and member.readers else None
     if validity is not None:
-        yield server_ca(name, validity)
+        yield server_ca_expiry(name, validity)
     found = pki.intermediates.get(name)
     if found is not None:
-        yield intermediate(name, found.certificate)
+        yield intermediate_expiry(name, found.certificate)
     for peer, login in sorted(member.logins.items()):
-        id_ = token_id(member, peer)
+        id_ = token_expiry_id(member, peer)
         text = login.get("token")
         if peer in member.sealed_logins:
             # It is sealed, and not here; what was told of it when it was, is in the tree.
             if id_ in plan.sealed_token_expiries:
                 yield plan.sealed_token_expiries[id_]
             continue
-        said = parse_claims(text) if isinstance(text, str) else None
-        if said is not None and said.expires is not None:
-            yield Expiry(said.expires, id_, "token", name, *token_words(member, peer), said.issued)
+        claims = parse_claims(text) if isinstance(text, str) else None
+        if claims is not None and claims.expires is not None:
+            yield Expiry(
+                claims.expires, id_, "token", name, *token_expiry_texts(member, peer), claims.issued
+            )
 
 
-def token_id(member: Member, peer: str) -> str:
+def token_expiry_id(member: Member, peer: str) -> str:
     """The name of a token's date."""
     return f"token-{member.cluster.name}-g{member.cluster.token_generation}" + (
         "" if peer == SHARED_READER else f"-{peer}"
     )
 
 
-def token_words(member: Member, peer: str) -> tuple[str, str]:
+def token_expiry_texts(member: Member, peer: str) -> tuple[str, str]:
     """What a token is called, and what to do when it ends."""
     whom = "its peers read" if peer == SHARED_READER else f"{peer} reads"
     file = token_file(member.cluster, peer)

@@ -2,7 +2,7 @@
 what is missing is made.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,10 +12,17 @@ from cryptography.hazmat.primitives import serialization
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
 from kubectl_mesh.pki import ahead, crl, rotation
-from kubectl_mesh.pki.kept import Root, State, kept_intermediate, kept_root, not_own, of_another
-from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, make_keys, pem_key
-from kubectl_mesh.pki.rotation import waits
-from kubectl_mesh.pki.wanted import Progress, Wanted, silent
+from kubectl_mesh.pki.kept import (
+    StoredIntermediate,
+    StoredRoot,
+    load_intermediate,
+    load_root,
+    shared_intermediate_problems,
+    swapped_intermediate_problems,
+)
+from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, dump_key, generate_keys
+from kubectl_mesh.pki.rotation import untrusted_signer_problems
+from kubectl_mesh.pki.wanted import CertificateProfile, Progress, ignore_progress
 from kubectl_mesh.x509.certificates import (
     Key,
     describe_certificate,
@@ -34,11 +41,11 @@ from kubectl_mesh.x509.chain import (
 from kubectl_mesh.x509.layout import CRL_FILE, ROOT_CERT, ROOT_KEY, intermediate_folder
 
 
-def issue(
-    wanted: Wanted,
-    kept: Mapping[str, bytes],
+def issue_pki(
+    profile: CertificateProfile,
+    certs_files: Mapping[str, bytes],
     now: datetime,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     folders: Iterable[str] = (),
 ) -> Pki:
     """The PKI of a mesh: the files in `kept` are checked, missing ones are issued.
@@ -48,34 +55,34 @@ def issue(
     Raises a `MeshError` that names each file that does not fit.
     """
     now = now.replace(microsecond=0)
-    root = kept_root(kept, now, folders)
-    states = _checked_intermediates(wanted, kept, root, now)
+    root = load_root(certs_files, now, folders)
+    states = _check_intermediates(profile, certs_files, root, now)
     new: dict[str, bytes] = {}
-    keys = make_keys(
-        wanted.key_type,
+    keys = generate_keys(
+        profile.key_type,
         [n for n, s in states.items() if s.certificate is None and s.key is None],
         not root.certificates and root.key is None,
         progress,
     )
     if not root.certificates:
-        root, files = _new_root(wanted, root.key or keys[""], now)
+        root, files = _new_root(profile, root.key or keys[""], now)
         new |= files if "" in keys else {ROOT_CERT: files[ROOT_CERT]}
     warnings = _date_warnings(f"certs/{ROOT_CERT}", root.certificates, now)
     intermediates = {}
     for name, state in states.items():
         if state.certificate is None:
-            new |= _sign_intermediate(wanted, name, state, root, keys.get(name), now)
+            new |= _sign_intermediate(profile, name, state, root, keys.get(name), now)
         new |= _complete_files(name, state, root)
         assert state.certificate is not None
         warnings += _date_warnings(
             f"certs/{intermediate_folder(name)}/ca-cert.pem", [state.certificate], now
         )
         intermediates[name] = _intermediate(state, root)
-    warnings += (*not_own(states), *of_another(states, {}, shared=True))
-    completed = crl.complete(kept[CRL_FILE], states, root, now) if CRL_FILE in kept else None
+    warnings += _owner_warnings(states)
+    completed = _complete_crls(certs_files, states, root, now)
     if completed is not None:
-        warnings += (*completed.warnings, *_next_root_problems(kept, now))
-        new |= {CRL_FILE: completed.crl.pem} if completed.added else {}
+        warnings += (*completed.warnings, *_next_root_problems(certs_files, now))
+        new |= {CRL_FILE: completed.crl.pem} if completed.added_subjects else {}
     return Pki(
         root.pem,
         tuple(map(describe_certificate, root.certificates)),
@@ -86,7 +93,23 @@ def issue(
     )
 
 
-def _intermediate(state: State, root: Root) -> Intermediate:
+def _owner_warnings(states: Mapping[str, StoredIntermediate]) -> Iterator[Problem]:
+    """Warnings of intermediates that two clusters share."""
+    yield from shared_intermediate_problems(states)
+    yield from swapped_intermediate_problems(states, {}, shared=True)
+
+
+def _complete_crls(
+    files: Mapping[str, bytes],
+    states: Mapping[str, StoredIntermediate],
+    root: StoredRoot,
+    now: datetime,
+) -> crl.CompletedCrl | None:
+    """The CRLs of the mesh with one for each CA; None if there is no bundle of CRLs."""
+    return crl.complete_crls(files[CRL_FILE], states, root, now) if CRL_FILE in files else None
+
+
+def _intermediate(state: StoredIntermediate, root: StoredRoot) -> Intermediate:
     assert state.certificate is not None
     return Intermediate(
         ca_cert=state.files["ca-cert.pem"],
@@ -94,43 +117,45 @@ def _intermediate(state: State, root: Root) -> Intermediate:
         root_cert=root.pem,
         ca_key=state.files.get("ca-key.pem"),
         certificate=describe_certificate(state.certificate),
-        signer=_signer(state, root) if len(root.certificates) > 1 else "",
+        signer=_signer_fingerprint(state, root) if len(root.certificates) > 1 else "",
     )
 
 
-def _checked_intermediates(
-    wanted: Wanted, kept: Mapping[str, bytes], root: Root, now: datetime
-) -> dict[str, State]:
+def _check_intermediates(
+    profile: CertificateProfile, files: Mapping[str, bytes], root: StoredRoot, now: datetime
+) -> dict[str, StoredIntermediate]:
     """What is there for each intermediate, checked; refused where one cannot be made."""
     problems: list[Problem] = []
-    states: dict[str, State] = {}
-    for name in sorted(wanted.namespaces):
+    states: dict[str, StoredIntermediate] = {}
+    for name in sorted(profile.namespaces):
         try:
-            states[name] = kept_intermediate(name, kept, root, now, keyless=name in wanted.keyless)
+            states[name] = load_intermediate(
+                name, files, root, now, keyless=name in profile.keyless_clusters
+            )
         except MeshError as error:
             problems += error.problems
-    problems += of_another(states, wanted.others, shared=False)
+    problems += swapped_intermediate_problems(states, profile.unselected_ca_certs, shared=False)
     unmade = [name for name, state in states.items() if state.certificate is None]
     if root.certificates and unmade:
-        problems += _unsignable_problems(unmade, kept, root)
+        problems += _unsignable_problems(unmade, files, root)
     if problems:
         raise MeshError(problems)
     return states
 
 
 def _unsignable_problems(
-    unmade: Sequence[str], kept: Mapping[str, bytes], root: Root
+    missing: Sequence[str], files: Mapping[str, bytes], root: StoredRoot
 ) -> list[Problem]:
     """Why intermediates cannot be signed now."""
-    issuer = None if root.key is None else matching(root.certificates, root.key)
-    if early := waits(kept, unmade, issuer):
-        return early
+    issuer = None if root.key is None else find_certificate_of_key(root.certificates, root.key)
+    if problems := untrusted_signer_problems(files, missing, issuer):
+        return problems
     if root.key is not None:
         return []
     return [
         Problem(
             Place(f"certs/{ROOT_KEY}"),
-            f"is missing, and without it no intermediate can be made for {', '.join(unmade)}",
+            f"is missing, and without it no intermediate can be made for {', '.join(missing)}",
             "put the root's key there, or the intermediates that were made with it",
             "certs-complete",
             code="root-key-missing",
@@ -138,15 +163,22 @@ def _unsignable_problems(
     ]
 
 
-def _new_root(wanted: Wanted, key: Key, now: datetime) -> tuple[Root, dict[str, bytes]]:
+def _new_root(
+    profile: CertificateProfile, key: Key, now: datetime
+) -> tuple[StoredRoot, dict[str, bytes]]:
     """A new root, and its files."""
-    certificate = build_root(wanted, key, now)
+    certificate = build_root(profile, key, now)
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    return Root((certificate,), pem, key), {ROOT_KEY: pem_key(key), ROOT_CERT: pem}
+    return StoredRoot((certificate,), pem, key), {ROOT_KEY: dump_key(key), ROOT_CERT: pem}
 
 
 def _sign_intermediate(
-    wanted: Wanted, name: str, state: State, root: Root, key: Key | None, now: datetime
+    profile: CertificateProfile,
+    name: str,
+    state: StoredIntermediate,
+    root: StoredRoot,
+    key: Key | None,
+    now: datetime,
 ) -> dict[str, bytes]:
     """Signs an intermediate that is missing, for the key that is there or for a new one; gives the
     files that are new.
@@ -156,9 +188,9 @@ def _sign_intermediate(
     if state.key is None:
         assert key is not None
         state.key = key
-        new["ca-key.pem"] = pem_key(key)
-    issuer = Issuer(matching(root.certificates, root.key), root.key)
-    state.certificate = build_intermediate(wanted, name, state.key, issuer, now)
+        new["ca-key.pem"] = dump_key(key)
+    issuer = Issuer(find_certificate_of_key(root.certificates, root.key), root.key)
+    state.certificate = build_intermediate(profile, name, state.key, issuer, now)
     faults = list(
         chain_problems(f"certs/{base}/ca-cert.pem", state.certificate, (), root.certificates, now)
     )
@@ -169,13 +201,13 @@ def _sign_intermediate(
     return {f"{base}/{part}": body for part, body in new.items()}
 
 
-def _complete_files(name: str, state: State, root: Root) -> dict[str, bytes]:
+def _complete_files(name: str, state: StoredIntermediate, root: StoredRoot) -> dict[str, bytes]:
     """The chain of an intermediate and its copy of the root, where they are missing."""
     assert state.certificate is not None
     new = {}
     if "cert-chain.pem" not in state.files:
         issuer = direct_issuer(state.certificate, root.certificates) or root.certificates[0]
-        new["cert-chain.pem"] = _line(state.files["ca-cert.pem"]) + issuer.public_bytes(
+        new["cert-chain.pem"] = _end_line(state.files["ca-cert.pem"]) + issuer.public_bytes(
             serialization.Encoding.PEM
         )
     if "root-cert.pem" not in state.files:
@@ -195,28 +227,34 @@ def _date_warnings(
     ]
 
 
-def _next_root_problems(kept: Mapping[str, bytes], now: datetime) -> list[Problem]:
+def _next_root_problems(files: Mapping[str, bytes], now: datetime) -> list[Problem]:
     """That proxies have no CRL of the root that signs next."""
-    on = rotation.read(kept)
-    return ahead.lacking(kept, {on.new}, now) if on is not None and on.step == "trust-both" else []
+    rotation_state = rotation.read_rotation(files)
+    return (
+        ahead.missing_crl_problems(files, {rotation_state.new_root}, now)
+        if rotation_state is not None and rotation_state.step == "trust-both"
+        else []
+    )
 
 
-def _signer(state: State, root: Root) -> str:
+def _signer_fingerprint(state: StoredIntermediate, root: StoredRoot) -> str:
     """The root that an intermediate leads to; judged already, so there is one."""
     assert state.certificate is not None
-    found = find_root(
+    root_certificate = find_root(
         (state.certificate, *load_certificates("cert-chain.pem", state.files["cert-chain.pem"])),
         root.certificates,
     )
-    return describe_certificate(found).fingerprint if found is not None else ""
+    return (
+        describe_certificate(root_certificate).fingerprint if root_certificate is not None else ""
+    )
 
 
-def matching(certificates: Iterable[x509.Certificate], key: Key) -> x509.Certificate:
+def find_certificate_of_key(certificates: Iterable[x509.Certificate], key: Key) -> x509.Certificate:
     """The certificate of a key that belongs to one of them."""
     return next(c for c in certificates if is_for_key(c, key))
 
 
-def check_pair(name: str, certificate: bytes, key: bytes) -> list[Problem]:
+def key_pair_problems(name: str, certificate: bytes, key: bytes) -> list[Problem]:
     """What is wrong with a certificate and its key, as they stand in a file called `name`."""
     try:
         if is_for_key(load_certificates(name, certificate)[0], load_key(name, key)):
@@ -234,11 +272,11 @@ def check_pair(name: str, certificate: bytes, key: bytes) -> list[Problem]:
     ]
 
 
-def _line(pem: bytes) -> bytes:
+def _end_line(pem: bytes) -> bytes:
     return pem if pem.endswith(b"\n") else pem + b"\n"
 
 
-def judge_bundle(files: Mapping[str, bytes], now: datetime) -> list[Problem]:
+def cacerts_problems(files: Mapping[str, bytes], now: datetime) -> list[Problem]:
     """What is wrong with the public files of one `cacerts`, by name: with `ca-cert.pem`, its chain
     and the roots, as istiod verifies them.
 

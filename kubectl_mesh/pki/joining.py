@@ -9,11 +9,17 @@ from cryptography import x509
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import CertsChange
-from kubectl_mesh.pki.ahead import ahead
-from kubectl_mesh.pki.own import Taken
-from kubectl_mesh.pki.renew import to_archive
-from kubectl_mesh.pki.rotation import Rotation, fingerprint, read, trusts, write
-from kubectl_mesh.pki.union import union
+from kubectl_mesh.pki.ahead import add_next_root_crl
+from kubectl_mesh.pki.own import RootImport
+from kubectl_mesh.pki.renew import plan_archive_moves
+from kubectl_mesh.pki.rotation import (
+    Rotation,
+    dump_rotation,
+    read_rotation,
+    read_trust,
+    sha256_fingerprint,
+)
+from kubectl_mesh.pki.union import merge_roots
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
@@ -31,13 +37,13 @@ from kubectl_mesh.x509.layout import (
 )
 
 
-def join(
+def begin_union(
     others: Sequence[NamedFile],
     key: NamedFile | None,
-    kept: Mapping[str, bytes],
+    files: Mapping[str, bytes],
     clusters: Sequence[str],
     now: datetime,
-) -> tuple[CertsChange, Taken]:
+) -> tuple[CertsChange, RootImport]:
     """The union of roots, and the rotation that it begins: every cluster trusts all of them and
     signs as before.
 
@@ -45,57 +51,61 @@ def join(
     that is here. Refused while another rotation is on, and where nothing says which root stays.
     """
     now = now.replace(microsecond=0)
-    on = read(kept)
-    taken = union(others, kept, clusters, now, before=_last(on, kept))
-    bundle = taken.files.get(ROOT_CERT, kept[ROOT_CERT])
+    current = read_rotation(files)
+    merged = merge_roots(others, files, clusters, now, first=_is_last_root(current, files))
+    bundle = merged.files.get(ROOT_CERT, files[ROOT_CERT])
     roots = load_certificates(f"certs/{ROOT_CERT}", bundle)
-    if on is not None and (not on.union or on.step != "trust-both"):
-        if not taken.files and key is None:
-            return CertsChange({}), taken
+    if current is not None and (not current.is_union or current.step != "trust-both"):
+        if not merged.files and key is None:
+            return CertsChange({}), merged
         what, fix = (
-            f"says that a rotation is on ({on.step}), and another root waits for it",
+            f"says that a rotation is on ({current.step}), and another root waits for it",
             f"finish it with `{mesh_command('certs rotate-root advance')}`",
         )
-        back = ", or go back with abort" if on.step in ("trust-both", "sign-new") else ""
+        back = ", or go back with abort" if current.step in ("trust-both", "sign-new") else ""
         raise MeshError(
             [Problem(Place(f"certs/{ROTATION_FILE}"), what, f"{fix}{back}", code="rotation-is-on")]
         )
-    one, put = _one(roots, key, kept, on)
-    old = tuple(fingerprint(c) for c in dict.fromkeys(roots) if c != one)
-    put = {**taken.files, **put}
-    if CRL_FILE in kept and put:
-        put[CRL_FILE] = ahead(kept[CRL_FILE], {**kept, **put}, now)
-    state = Rotation("trust-both", old, fingerprint(one), now, union=True)
-    if old and (on is None or (set(on.old), on.new) != (set(old), state.new)):
-        put[ROTATION_FILE] = write(state)
-    return CertsChange(put), taken
+    kept_root, write = _choose_root(roots, key, files, current)
+    old = tuple(sha256_fingerprint(c) for c in dict.fromkeys(roots) if c != kept_root)
+    write = {**merged.files, **write}
+    if CRL_FILE in files and write:
+        write[CRL_FILE] = add_next_root_crl(files[CRL_FILE], {**files, **write}, now)
+    state = Rotation("trust-both", old, sha256_fingerprint(kept_root), now, is_union=True)
+    if old and (
+        current is None or (set(current.old_roots), current.new_root) != (set(old), state.new_root)
+    ):
+        write[ROTATION_FILE] = dump_rotation(state)
+    return CertsChange(write), merged
 
 
-def _last(on: Rotation | None, kept: Mapping[str, bytes]) -> bool:
+def _is_last_root(current: Rotation | None, files: Mapping[str, bytes]) -> bool:
     """Whether the one root ends the bundle: what comes to the others then comes before them, so
     that they can stay in one piece without it.
     """
-    roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
-    return on is not None and len(roots) > 1 and fingerprint(roots[-1]) == on.new
+    roots = load_certificates(f"certs/{ROOT_CERT}", files[ROOT_CERT]) if ROOT_CERT in files else ()
+    return (
+        current is not None and len(roots) > 1 and sha256_fingerprint(roots[-1]) == current.new_root
+    )
 
 
-def _one(
+def _choose_root(
     roots: Sequence[x509.Certificate],
     key: NamedFile | None,
-    kept: Mapping[str, bytes],
-    on: Rotation | None,
+    files: Mapping[str, bytes],
+    current: Rotation | None,
 ) -> tuple[x509.Certificate, dict[str, bytes]]:
     """The root that stays, and its key where that is new here."""
     if key is not None:
-        return _root_of_key(roots, key, kept, on)
-    if on is not None:
-        return next(c for c in roots if fingerprint(c) == on.new), {}
-    before = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
-    if ROOT_KEY in kept:
-        here = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
-        if (own := next((c for c in before if is_for_key(c, here)), None)) is not None:
+        return _root_of_key(roots, key, files, current)
+    if current is not None:
+        return next(c for c in roots if sha256_fingerprint(c) == current.new_root), {}
+    known_roots = load_certificates(f"certs/{ROOT_CERT}", files[ROOT_CERT])
+    if ROOT_KEY in files:
+        key_here = load_key(f"certs/{ROOT_KEY}", files[ROOT_KEY], for_istio=False)
+        if (own := next((c for c in known_roots if is_for_key(c, key_here)), None)) is not None:
             return own, {}
-    if len(before) > 1:
+    if len(known_roots) > 1:
         what = "holds several roots, and no key here says which of them all are to come under"
         fix = (
             "name it with its key:"
@@ -113,18 +123,18 @@ def _one(
                 )
             ]
         )
-    return before[0], {}
+    return known_roots[0], {}
 
 
 def _root_of_key(
     roots: Sequence[x509.Certificate],
     key: NamedFile,
-    kept: Mapping[str, bytes],
-    on: Rotation | None,
+    files: Mapping[str, bytes],
+    current: Rotation | None,
 ) -> tuple[x509.Certificate, dict[str, bytes]]:
     """The root of a key that was named, and that key where it is new here."""
-    given = load_key(key.name, key.body, for_istio=False)
-    root = next((c for c in roots if is_for_key(c, given)), None)
+    named_key = load_key(key.name, key.body, for_istio=False)
+    root = next((c for c in roots if is_for_key(c, named_key)), None)
     if root is None:
         problem = Problem(
             Place(key.name),
@@ -134,15 +144,15 @@ def _root_of_key(
             code="root-key-of-another-root",
         )
         raise MeshError([problem])
-    there = next(
+    key_here = next(
         (
-            load_key(f"certs/{name}", kept[name], for_istio=False)
+            load_key(f"certs/{name}", files[name], for_istio=False)
             for name in (NEXT_ROOT_KEY, ROOT_KEY)
-            if name in kept
+            if name in files
         ),
         None,
     )
-    if on is not None and fingerprint(root) != on.new:
+    if current is not None and sha256_fingerprint(root) != current.new_root:
         problem = Problem(
             Place(key.name),
             "belongs to another root than the one that all are to come under already",
@@ -151,24 +161,26 @@ def _root_of_key(
             code="root-key-of-another-root",
         )
         raise MeshError([problem])
-    return root, {} if there is not None and is_for_key(root, there) else {NEXT_ROOT_KEY: key.body}
+    return root, {} if key_here is not None and is_for_key(root, key_here) else {
+        NEXT_ROOT_KEY: key.body
+    }
 
 
-def alone(kept: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
+def find_self_signed_clusters(files: Mapping[str, bytes], names: Sequence[str]) -> list[str]:
     """The clusters that sign with a root of their own, as an istiod does that found no `cacerts`
     when it started.
     """
-    found = []
+    clusters = []
     for name in names:
         path = f"{intermediate_folder(name)}/ca-cert.pem"
-        certificate = load_certificates(f"certs/{path}", kept[path])[0] if path in kept else None
+        certificate = load_certificates(f"certs/{path}", files[path])[0] if path in files else None
         if certificate is not None and certificate.subject == certificate.issuer:
-            found.append(name)
-    return found
+            clusters.append(name)
+    return clusters
 
 
-def restored(
-    on: Rotation,
+def restore_intermediates(
+    current: Rotation,
     names: Sequence[str],
     certs: CertsFolder,
     now: datetime,
@@ -178,24 +190,30 @@ def restored(
 
     Second, the clusters that have none there.
     """
-    kept = certs.files
-    roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
-    put: dict[str, bytes] = {}
-    back, lacking = [], []
-    for name in [n for n, trust in sorted(trusts(kept, names).items()) if trust.signer == on.new]:
-        found = _former(on, name, roots, certs, now)
-        if found is None:
-            lacking.append(name)
+    files = certs.files
+    roots = load_certificates(f"certs/{ROOT_CERT}", files[ROOT_CERT])
+    write: dict[str, bytes] = {}
+    replaced_folders, missing = [], []
+    for name in [
+        n
+        for n, trust in sorted(read_trust(files, names).items())
+        if trust.signer == current.new_root
+    ]:
+        former_files = _find_former_intermediate(current, name, roots, certs, now)
+        if former_files is None:
+            missing.append(name)
             continue
-        put |= {f"{intermediate_folder(name)}/{part}": body for part, body in found.items()} | {
-            f"{intermediate_folder(name)}/{ROOT_CERT}": kept[ROOT_CERT]
-        }
-        back.append(intermediate_folder(name))
-    return CertsChange(put, to_archive(back, kept, certs.archive_names)), lacking
+        write |= {
+            f"{intermediate_folder(name)}/{part}": body for part, body in former_files.items()
+        } | {f"{intermediate_folder(name)}/{ROOT_CERT}": files[ROOT_CERT]}
+        replaced_folders.append(intermediate_folder(name))
+    return CertsChange(
+        write, plan_archive_moves(replaced_folders, files, certs.archive_names)
+    ), missing
 
 
-def _former(
-    on: Rotation,
+def _find_former_intermediate(
+    current: Rotation,
     name: str,
     roots: Sequence[x509.Certificate],
     certs: CertsFolder,
@@ -224,16 +242,16 @@ def _former(
                 if part in parts
                 for c in load_certificates(part, parts[part])
             ]
-            fits = is_for_key(chain[0], load_key("ca-key.pem", parts["ca-key.pem"]))
+            is_pair = is_for_key(chain[0], load_key("ca-key.pem", parts["ca-key.pem"]))
         except MeshError:
             continue
         signer = find_root(chain, roots)
         if (
-            fits
+            is_pair
             and signer is not None
-            and fingerprint(signer) in on.old
+            and sha256_fingerprint(signer) in current.old_roots
             and not list(ca_problems("ca-cert.pem", chain[0], now))
         ):
-            found = (chain[0].not_valid_before_utc, parts)
-            best = found if best is None or found[0] > best[0] else best
+            candidate = (chain[0].not_valid_before_utc, parts)
+            best = candidate if best is None or candidate[0] > best[0] else best
     return best[1] if best is not None else None

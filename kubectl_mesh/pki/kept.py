@@ -20,26 +20,26 @@ from kubectl_mesh.x509.chain import (
 )
 from kubectl_mesh.x509.layout import INTERMEDIATE_FILES, ROOT_CERT, ROOT_KEY, intermediate_folder
 
-ENDED = (
+EXPIRED_ROOT_FIX = (
     "nothing that it signed is accepted any more: go on with a rotation that is on; where none is,"
     f" move {work_path('certs/')} and the tree away, and render"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class FileLabels:
     """What messages call the files that an intermediate is judged with."""
 
     root: str = ROOT_LABEL
     key: str = "ca-key.pem beside it"
 
 
-IN_PLACE = Labels()
+STORED_LABELS = FileLabels()
 """The files are in `certs/` already."""
 
 
 @dataclass(slots=True)
-class Root:
+class StoredRoot:
     """The root that is there: its certificates (none: there is no root yet), their text, and the
     key, if it is there too.
     """
@@ -50,7 +50,7 @@ class Root:
 
 
 @dataclass(slots=True)
-class State:
+class StoredIntermediate:
     """What is there for one intermediate; made complete as it is issued."""
 
     files: dict[str, bytes]
@@ -58,21 +58,23 @@ class State:
     key: Key | None
 
 
-def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) -> Root:
+def load_root(files: Mapping[str, bytes], now: datetime, folders: Iterable[str]) -> StoredRoot:
     """The root of the mesh, checked."""
     key = (
-        load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False) if ROOT_KEY in kept else None
+        load_key(f"certs/{ROOT_KEY}", files[ROOT_KEY], for_istio=False)
+        if ROOT_KEY in files
+        else None
     )
-    if ROOT_CERT not in kept:
-        _check_no_orphans(kept, folders)
-        return Root((), b"", key)
+    if ROOT_CERT not in files:
+        _check_no_orphans(files, folders)
+        return StoredRoot((), b"", key)
     name = f"certs/{ROOT_CERT}"
-    certificates = load_certificates(name, kept[ROOT_CERT])
+    certificates = load_certificates(name, files[ROOT_CERT])
     problems = [
         p
         for c in certificates
-        if c.not_valid_after_utc > now or not _idle(c, certificates, kept, now)
-        for p in ca_problems(name, c, now, expired_fix=ENDED)
+        if c.not_valid_after_utc > now or not _is_idle_root(c, certificates, files, now)
+        for p in ca_problems(name, c, now, expired_fix=EXPIRED_ROOT_FIX)
     ]
     problems += [
         p for c in certificates if c.subject == c.issuer for p in path_length_problems(name, c)
@@ -94,7 +96,7 @@ def kept_root(kept: Mapping[str, bytes], now: datetime, folders: Iterable[str]) 
         )
     if problems:
         raise MeshError(problems)
-    return Root(certificates, kept[ROOT_CERT], key)
+    return StoredRoot(certificates, files[ROOT_CERT], key)
 
 
 def path_length_problems(name: str, certificate: x509.Certificate) -> Iterator[Problem]:
@@ -121,9 +123,9 @@ def self_signed_problems(name: str, certificate: x509.Certificate) -> Iterator[P
         )
 
 
-def _check_no_orphans(kept: Mapping[str, bytes], folders: Iterable[str]) -> None:
+def _check_no_orphans(files: Mapping[str, bytes], folders: Iterable[str]) -> None:
     """Refuses intermediates whose root is missing."""
-    orphans = sorted({*folders, *(p.split("/")[0] for p in kept if p.endswith("/ca-cert.pem"))})
+    orphans = sorted({*folders, *(p.split("/")[0] for p in files if p.endswith("/ca-cert.pem"))})
     if not orphans:
         return
     what = (
@@ -145,10 +147,10 @@ def _check_no_orphans(kept: Mapping[str, bytes], folders: Iterable[str]) -> None
     )
 
 
-def _idle(
+def _is_idle_root(
     root: x509.Certificate,
     roots: Sequence[x509.Certificate],
-    kept: Mapping[str, bytes],
+    files: Mapping[str, bytes],
     now: datetime,
 ) -> bool:
     """Whether a root that has ended may stay: another has not, and no intermediate leads to this
@@ -156,37 +158,37 @@ def _idle(
     """
     if all(c.not_valid_after_utc <= now for c in roots):
         return False
-    for path in kept:
+    for path in files:
         if path.startswith("intermediate-") and path.endswith("/ca-cert.pem"):
-            chain = [*load_certificates(f"certs/{path}", kept[path])]
+            chain = [*load_certificates(f"certs/{path}", files[path])]
             above = path.replace("ca-cert", "cert-chain")
-            chain += load_certificates(f"certs/{above}", kept[above]) if above in kept else ()
+            chain += load_certificates(f"certs/{above}", files[above]) if above in files else ()
             if find_root(chain, roots) == root:
                 return False
     return True
 
 
-def kept_intermediate(
+def load_intermediate(
     name: str,
-    kept: Mapping[str, bytes],
-    root: Root,
+    certs_files: Mapping[str, bytes],
+    root: StoredRoot,
     now: datetime,
     *,
     keyless: bool = False,
-    labels: Labels = IN_PLACE,
-) -> State:
+    labels: FileLabels = STORED_LABELS,
+) -> StoredIntermediate:
     """The intermediate of one cluster, checked; `keyless`: its key need not be here."""
     base = f"certs/{intermediate_folder(name)}"
     files = {
-        part: kept[f"{intermediate_folder(name)}/{part}"]
+        part: certs_files[f"{intermediate_folder(name)}/{part}"]
         for part in INTERMEDIATE_FILES
-        if f"{intermediate_folder(name)}/{part}" in kept
+        if f"{intermediate_folder(name)}/{part}" in certs_files
     }
     key = load_key(f"{base}/ca-key.pem", files["ca-key.pem"]) if "ca-key.pem" in files else None
     if missing := list(_missing_problems(base, files, keyless=keyless)):
         raise MeshError(missing)
     if "ca-cert.pem" not in files:
-        return State(files, None, key)
+        return StoredIntermediate(files, None, key)
     place = f"{base}/ca-cert.pem"
     certificates = load_certificates(place, files["ca-cert.pem"])
     certificate = certificates[0]
@@ -210,7 +212,7 @@ def kept_intermediate(
         problems += _root_copy_problems(base, files["root-cert.pem"], root)
     if problems:
         raise MeshError(problems)
-    return State(files, certificate, key)
+    return StoredIntermediate(files, certificate, key)
 
 
 def _missing_problems(base: str, files: Mapping[str, bytes], *, keyless: bool) -> Iterator[Problem]:
@@ -249,7 +251,7 @@ def _chain_start_problems(
         )
 
 
-def _root_copy_problems(base: str, pem: bytes, root: Root) -> Iterator[Problem]:
+def _root_copy_problems(base: str, pem: bytes, root: StoredRoot) -> Iterator[Problem]:
     copy = load_certificates(f"{base}/root-cert.pem", pem)
     if set(copy) != set(root.certificates):
         yield Problem(
@@ -263,19 +265,19 @@ def _root_copy_problems(base: str, pem: bytes, root: Root) -> Iterator[Problem]:
         )
 
 
-def of_another(
-    states: Mapping[str, "State"], others: Mapping[str, bytes], *, shared: bool
+def swapped_intermediate_problems(
+    states: Mapping[str, "StoredIntermediate"], others: Mapping[str, bytes], *, shared: bool
 ) -> Iterable[Problem]:
     """Intermediates that were made for another cluster of the mesh, which has it too (`shared`), or
     has not; `others` as in `Wanted`.
     """
-    bodies = {
+    ca_certs = {
         **others,
         **{name: state.files.get("ca-cert.pem", b"") for name, state in states.items()},
     }
     for name, state in states.items():
-        for other in _made_for(state, set(bodies) - {name})[:1]:
-            if (bodies[other] == state.files["ca-cert.pem"]) == shared:
+        for other in _subject_clusters(state, set(ca_certs) - {name})[:1]:
+            if (ca_certs[other] == state.files["ca-cert.pem"]) == shared:
                 place = Place(f"certs/{intermediate_folder(name)}/ca-cert.pem")
                 yield Problem(
                     place,
@@ -287,14 +289,14 @@ def of_another(
                 )
 
 
-def _made_for(state: "State", names: Iterable[str]) -> list[str]:
+def _subject_clusters(state: "StoredIntermediate", names: Iterable[str]) -> list[str]:
     """Of these clusters the one that an intermediate says it is for."""
     subject = state.certificate.subject if state.certificate is not None else ()
     places = {a.value for a in subject if a.oid == NameOID.LOCALITY_NAME}
     return sorted(n for n in names if intermediate_folder(n) in places)
 
 
-def not_own(states: Mapping[str, "State"]) -> Iterable[Problem]:
+def shared_intermediate_problems(states: Mapping[str, "StoredIntermediate"]) -> Iterable[Problem]:
     """Intermediates that two clusters share."""
     owners: dict[Any, str] = {}
     for name, state in states.items():

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh.pki.wanted import Progress, Wanted
+from kubectl_mesh.pki.wanted import CertificateProfile, Progress
 from kubectl_mesh.x509.certificates import (
     CURVES,
     Key,
@@ -32,7 +32,9 @@ class Issuer:
     key: Key = field(repr=False)
 
 
-def make_keys(kind: str, names: Sequence[str], root: bool, progress: Progress) -> dict[str, Key]:
+def generate_keys(
+    kind: str, names: Sequence[str], root: bool, progress: Progress
+) -> dict[str, Key]:
     """Keys by name, the root's under the empty one; several at once, for OpenSSL works outside
     Python's lock.
     """
@@ -67,7 +69,7 @@ def _rsa_keys(size: int, names: Sequence[str]) -> Iterator[tuple[str, Key]]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def pem_key(key: Key) -> bytes:
+def dump_key(key: Key) -> bytes:
     """PKCS#8 PEM (RFC 5958), which every version of istiod reads for RSA, and those that read EC
     keys read for EC.
     """
@@ -76,7 +78,7 @@ def pem_key(key: Key) -> bytes:
     )
 
 
-def _name(organization: str, common_name: str, locality: str = "") -> x509.Name:
+def _subject(organization: str, common_name: str, locality: str = "") -> x509.Name:
     attributes = [
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
         x509.NameAttribute(NameOID.COMMON_NAME, common_name),
@@ -86,13 +88,15 @@ def _name(organization: str, common_name: str, locality: str = "") -> x509.Name:
     return x509.Name(attributes)
 
 
-def intermediate_name(organization: str, name: str) -> x509.Name:
+def intermediate_subject(organization: str, name: str) -> x509.Name:
     """The subject of a cluster's intermediate."""
-    return _name(organization, "Intermediate CA", intermediate_folder(name))
+    return _subject(organization, "Intermediate CA", intermediate_folder(name))
 
 
-def organization_under(
-    wanted: Wanted, root: x509.Certificate | None, own: x509.Certificate | None = None
+def choose_organization(
+    profile: CertificateProfile,
+    root: x509.Certificate | None,
+    former: x509.Certificate | None = None,
 ) -> str:
     """The O= of a new certificate of a mesh with this root: what somebody stated, else that of the
     certificate that it follows, else the root's.
@@ -100,11 +104,11 @@ def organization_under(
     The certificate that follows another one keeps its subject: a CRL counts for a subject, and
     clusters may be late.
     """
-    for certificate in () if wanted.organization_stated else (own, root):
-        found = subject_organization(certificate) if certificate is not None else None
-        if found:
-            return found
-    return wanted.organization
+    for certificate in () if profile.is_organization_stated else (former, root):
+        organization = subject_organization(certificate) if certificate is not None else None
+        if organization:
+            return organization
+    return profile.organization
 
 
 def _builder(
@@ -142,33 +146,33 @@ def _builder(
 
 
 def build_root(
-    wanted: Wanted,
+    profile: CertificateProfile,
     key: Key,
     now: datetime,
     common_name: str = "Root CA",
     former: x509.Certificate | None = None,
 ) -> x509.Certificate:
     """A self-signed root; `former` is the root that it follows."""
-    name = _name(organization_under(wanted, former), common_name)
+    name = _subject(choose_organization(profile, former), common_name)
     return _builder(
-        name, name, key, None, now - _BACKDATE, now + timedelta(days=wanted.root_days)
+        name, name, key, None, now - _BACKDATE, now + timedelta(days=profile.root_days)
     ).sign(key, hashes.SHA256())
 
 
 def build_intermediate(
-    wanted: Wanted,
+    profile: CertificateProfile,
     name: str,
     key: Key | PublicKey,
     issuer: Issuer,
     now: datetime,
-    own: x509.Certificate | None = None,
+    former: x509.Certificate | None = None,
 ) -> x509.Certificate:
     """An intermediate for one cluster, signed by a root; `own` is the one that it follows."""
     root = issuer.certificate
-    subject = intermediate_name(organization_under(wanted, root, own), name)
+    subject = intermediate_subject(choose_organization(profile, root, former), name)
     # A certificate neither outlives nor predates its issuer.
     start = max(now - _BACKDATE, root.not_valid_before_utc)
-    end = min(now + timedelta(days=wanted.intermediate_days), root.not_valid_after_utc)
+    end = min(now + timedelta(days=profile.intermediate_days), root.not_valid_after_utc)
     identifier = extension_value(root, x509.SubjectKeyIdentifier)
     authority = (
         x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
@@ -179,7 +183,7 @@ def build_intermediate(
         _builder(subject, root.subject, key, 0, start, end)
         .add_extension(authority, critical=False)
         .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(f"istiod.{wanted.namespaces[name]}.svc")]),
+            x509.SubjectAlternativeName([x509.DNSName(f"istiod.{profile.namespaces[name]}.svc")]),
             critical=False,
         )
         .sign(issuer.key, hashes.SHA256())

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.pki.kept import (
-    Labels,
-    Root,
-    kept_intermediate,
+    FileLabels,
+    StoredRoot,
+    load_intermediate,
     path_length_problems,
     self_signed_problems,
 )
@@ -28,24 +28,26 @@ from kubectl_mesh.x509.certificates import (
 from kubectl_mesh.x509.chain import ca_problems, expiring_soon_problems, name_constraint_problems
 from kubectl_mesh.x509.layout import ROOT_CERT, ROOT_KEY
 
-ROTATE = f"`{mesh_command('certs rotate-root begin')}` brings in another root while traffic flows"
+ROTATE_FIX = (
+    f"`{mesh_command('certs rotate-root begin')}` brings in another root while traffic flows"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RootImport:
     """What is to be written below `certs/`, in this order, and what deserves a warning."""
 
     files: Mapping[str, bytes] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
 
 
-def own_root(
+def plan_root_import(
     root: NamedFile,
     key: NamedFile | None,
-    kept: Mapping[str, bytes],
+    certs_files: Mapping[str, bytes],
     clusters: Sequence[str],
     now: datetime,
-) -> Taken:
+) -> RootImport:
     """A root of one's own, of several certificates or one, and its key.
 
     `kept` are the files below `certs/`, `clusters` those whose intermediates are there. The
@@ -54,16 +56,20 @@ def own_root(
     now = now.replace(microsecond=0)
     name, pem = root
     certificates = load_certificates(name, pem)
-    problems = [p for c in certificates for p in (*judged(name, c, now), *_fit(name, c))]
+    problems = [
+        p for c in certificates for p in (*root_problems(name, c, now), *_signing_problems(name, c))
+    ]
     if key is not None:
-        problems += _pair(name, certificates, key)
-    problems += _other_root_problems(name, certificates, kept, with_key=key is not None)
-    if not problems and ROOT_CERT not in kept:
-        problems += unfit_intermediates(Root(certificates, pem, None), kept, clusters, now, name)
+        problems += _key_pair_problems(name, certificates, key)
+    problems += _other_root_problems(name, certificates, certs_files, with_key=key is not None)
+    if not problems and ROOT_CERT not in certs_files:
+        problems += foreign_intermediate_problems(
+            StoredRoot(certificates, pem, None), certs_files, clusters, now, name
+        )
     if problems:
         raise MeshError(problems)
-    files = {} if ROOT_CERT in kept else {ROOT_CERT: pem}
-    if key is not None and ROOT_KEY not in kept:
+    files = {} if ROOT_CERT in certs_files else {ROOT_CERT: pem}
+    if key is not None and ROOT_KEY not in certs_files:
         files[ROOT_KEY] = key.body
     warnings = {
         w
@@ -71,44 +77,44 @@ def own_root(
         for w in (
             *expiring_soon_problems(name, c, now),
             *name_constraint_problems(name, c),
-            *weak(name, c),
+            *weak_signature_problems(name, c),
         )
     }
-    return Taken(files, tuple(sorted(warnings)))
+    return RootImport(files, tuple(sorted(warnings)))
 
 
 def _other_root_problems(
     name: str,
     certificates: Sequence[x509.Certificate],
-    kept: Mapping[str, bytes],
+    files: Mapping[str, bytes],
     *,
     with_key: bool,
 ) -> Iterator[Problem]:
     """That another root, or the key of another, is there and stays."""
-    there = kept.get(ROOT_CERT)
-    if there is not None and set(load_certificates(f"certs/{ROOT_CERT}", there)) != set(
+    stored_root = files.get(ROOT_CERT)
+    if stored_root is not None and set(load_certificates(f"certs/{ROOT_CERT}", stored_root)) != set(
         certificates
     ):
         yield Problem(
             Place(name),
             f"is another root than {work_path(f'certs/{ROOT_CERT}')}, which is there and is kept",
-            ROTATE,
+            ROTATE_FIX,
             "certs-one-root",
             code="root-exists",
         )
-    if with_key and ROOT_KEY in kept:
-        own = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
-        if not any(is_for_key(c, own) for c in certificates):
+    if with_key and ROOT_KEY in files:
+        stored_key = load_key(f"certs/{ROOT_KEY}", files[ROOT_KEY], for_istio=False)
+        if not any(is_for_key(c, stored_key) for c in certificates):
             yield Problem(
                 Place(name),
                 f"does not belong to {work_path(f'certs/{ROOT_KEY}')}, which is there and is kept",
-                f"find out which root is the mesh's; {ROTATE}",
+                f"find out which root is the mesh's; {ROTATE_FIX}",
                 "certs-pair",
                 code="root-key-of-another-root",
             )
 
 
-def judged(name: str, certificate: x509.Certificate, now: datetime) -> Iterator[Problem]:
+def root_problems(name: str, certificate: x509.Certificate, now: datetime) -> Iterator[Problem]:
     """What keeps a certificate from being a root that the clusters of a mesh can trust."""
     for problem in ca_problems(name, certificate, now):
         yield (
@@ -119,7 +125,7 @@ def judged(name: str, certificate: x509.Certificate, now: datetime) -> Iterator[
     yield from self_signed_problems(name, certificate)
 
 
-def _fit(name: str, certificate: x509.Certificate) -> Iterator[Problem]:
+def _signing_problems(name: str, certificate: x509.Certificate) -> Iterator[Problem]:
     """What keeps a root from signing intermediates."""
     if not is_supported_key(certificate.public_key()):
         what = (
@@ -136,12 +142,14 @@ def _fit(name: str, certificate: x509.Certificate) -> Iterator[Problem]:
     yield from path_length_problems(name, certificate)
 
 
-def _pair(name: str, certificates: Sequence[x509.Certificate], key: NamedFile) -> list[Problem]:
+def _key_pair_problems(
+    name: str, certificates: Sequence[x509.Certificate], key: NamedFile
+) -> list[Problem]:
     try:
-        own = load_key(key.name, key.body, for_istio=False)
+        named_key = load_key(key.name, key.body, for_istio=False)
     except MeshError as error:
         return list(error.problems)
-    if any(is_for_key(c, own) for c in certificates):
+    if any(is_for_key(c, named_key) for c in certificates):
         return []
     what = (
         f"does not belong to {name}"
@@ -159,7 +167,7 @@ def _pair(name: str, certificates: Sequence[x509.Certificate], key: NamedFile) -
     ]
 
 
-def weak(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
+def weak_signature_problems(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
     """A warning for a weak signature of a root, which nobody verifies, but which an auditor will
     ask about.
     """
@@ -176,15 +184,15 @@ def weak(name: str, certificate: x509.Certificate) -> Iterable[Problem]:
         )
 
 
-def unfit_intermediates(
-    root: Root, kept: Mapping[str, bytes], clusters: Sequence[str], now: datetime, name: str
+def foreign_intermediate_problems(
+    root: StoredRoot, files: Mapping[str, bytes], clusters: Sequence[str], now: datetime, name: str
 ) -> list[Problem]:
     """The intermediates that are there and that this root did not sign."""
-    judged_by, labels = {**kept, ROOT_CERT: root.pem}, Labels(root=name)
+    judged_files, labels = {**files, ROOT_CERT: root.pem}, FileLabels(root=name)
     problems: list[Problem] = []
     for cluster in clusters:
         try:
-            kept_intermediate(cluster, judged_by, root, now, keyless=True, labels=labels)
+            load_intermediate(cluster, judged_files, root, now, keyless=True, labels=labels)
         except MeshError as error:
             problems += error.problems
     return problems

@@ -10,17 +10,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import CertsChange
-from kubectl_mesh.pki.kept import kept_root
-from kubectl_mesh.pki.make import Issuer, build_intermediate, make_keys, pem_key
+from kubectl_mesh.pki.kept import load_root
+from kubectl_mesh.pki.make import Issuer, build_intermediate, dump_key, generate_keys
 from kubectl_mesh.pki.requests import (
-    Awaited,
-    accept,
-    existing_intermediate,
-    request,
+    AwaitedIntermediate,
+    accept_intermediate,
+    build_request,
+    find_intermediate,
     requested_organization,
 )
-from kubectl_mesh.pki.rotation import waits
-from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
+from kubectl_mesh.pki.rotation import untrusted_signer_problems
+from kubectl_mesh.pki.wanted import CertificateProfile, NamedFile, Progress, ignore_progress
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import Key, is_for_key, load_certificates, load_key
@@ -37,11 +37,11 @@ from kubectl_mesh.x509.layout import (
 from kubectl_mesh.x509.parse import PemError, parse_certificate
 
 
-def renew(
-    wanted: Wanted,
+def plan_renewal(
+    profile: CertificateProfile,
     certs: CertsFolder,
     now: datetime,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     *,
     keep_key: bool = False,
 ) -> CertsChange:
@@ -51,12 +51,12 @@ def renew(
     Raises a `MeshError` that names everything that is missing or does not fit; nothing is made
     then.
     """
-    now, kept = now.replace(microsecond=0), certs.files
-    root = kept_root(kept, now, ())
+    now, files = now.replace(microsecond=0), certs.files
+    root = load_root(files, now, ())
     if not root.certificates or root.key is None:
         missing = ROOT_KEY if root.certificates else ROOT_CERT
         fix = "put it back; where somebody else holds the root, write `certificates: {issuer: csr}`"
-        if root.certificates and NEXT_ROOT_KEY in kept:
+        if root.certificates and NEXT_ROOT_KEY in files:
             fix = (
                 "the root that is to sign next has its key here: go on with"
                 f" `{mesh_command('certs rotate-root advance')}` first; or put this key back"
@@ -73,77 +73,84 @@ def renew(
             ]
         )
     issuer = Issuer(next(c for c in root.certificates if is_for_key(c, root.key)), root.key)
-    if early := waits(kept, sorted(wanted.namespaces), issuer.certificate):
-        raise MeshError(early)
-    return sign_intermediates(wanted, certs, issuer, now, progress, keep_key=keep_key)
+    if problems := untrusted_signer_problems(files, sorted(profile.namespaces), issuer.certificate):
+        raise MeshError(problems)
+    return sign_intermediates(profile, certs, issuer, now, progress, keep_key=keep_key)
 
 
 def sign_intermediates(
-    wanted: Wanted,
+    profile: CertificateProfile,
     certs: CertsFolder,
     issuer: Issuer,
     now: datetime,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     *,
     keep_key: bool = False,
 ) -> CertsChange:
     """New intermediates for the clusters of `wanted`, signed by one of the roots in `certs/`; the
     old folders go to the archive.
     """
-    names, kept = sorted(wanted.namespaces), certs.files
-    bundle = kept[ROOT_CERT]
+    names, files = sorted(profile.namespaces), certs.files
+    bundle = files[ROOT_CERT]
     keys = (
-        _kept_keys(names, kept)
+        _load_current_keys(names, files)
         if keep_key
-        else make_keys(wanted.key_type, names, root=False, progress=progress)
+        else generate_keys(profile.key_type, names, root=False, progress=progress)
     )
-    put: dict[str, bytes] = {}
+    write: dict[str, bytes] = {}
     roots = load_certificates(f"certs/{ROOT_CERT}", bundle)
     for name in names:
         base = intermediate_folder(name)
-        made = build_intermediate(
-            wanted, name, keys[name], issuer, now, existing_intermediate(kept, name)
+        certificate = build_intermediate(
+            profile, name, keys[name], issuer, now, find_intermediate(files, name)
         )
-        faults = list(chain_problems(f"certs/{base}/ca-cert.pem", made, (), roots, now))
+        faults = list(chain_problems(f"certs/{base}/ca-cert.pem", certificate, (), roots, now))
         if faults:
             raise MeshError(faults)
-        pem = made.public_bytes(serialization.Encoding.PEM)
-        put[f"{base}/ca-key.pem"] = kept[f"{base}/ca-key.pem"] if keep_key else pem_key(keys[name])
-        put[f"{base}/ca-cert.pem"] = pem
-        put[f"{base}/cert-chain.pem"] = pem + issuer.certificate.public_bytes(
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        write[f"{base}/ca-key.pem"] = (
+            files[f"{base}/ca-key.pem"] if keep_key else dump_key(keys[name])
+        )
+        write[f"{base}/ca-cert.pem"] = pem
+        write[f"{base}/cert-chain.pem"] = pem + issuer.certificate.public_bytes(
             serialization.Encoding.PEM
         )
-        put[f"{base}/root-cert.pem"] = bundle
+        write[f"{base}/root-cert.pem"] = bundle
     return CertsChange(
-        put, to_archive([intermediate_folder(name) for name in names], kept, certs.archive_names)
+        write,
+        plan_archive_moves(
+            [intermediate_folder(name) for name in names], files, certs.archive_names
+        ),
     )
 
 
-def to_archive(
-    folders: Sequence[str], kept: Mapping[str, bytes], archived: Collection[str]
+def plan_archive_moves(
+    folders: Sequence[str], files: Mapping[str, bytes], archive: Collection[str]
 ) -> dict[str, str]:
     """Where the folders of intermediates go: each has the beginning of its certificate's
     fingerprint in its name, and takes nobody's place.
     """
-    taken = set(archived)
-    moved = {}
+    used_names = set(archive)
+    moves = {}
     for base in folders:
-        name = free_name(f"{base}-{short(kept.get(f'{base}/ca-cert.pem', b''))}", taken)
-        taken.add(name)
-        moved[base] = f"{ARCHIVE_FOLDER}/{name}"
-    return moved
+        name = find_free_name(
+            f"{base}-{short_fingerprint(files.get(f'{base}/ca-cert.pem', b''))}", used_names
+        )
+        used_names.add(name)
+        moves[base] = f"{ARCHIVE_FOLDER}/{name}"
+    return moves
 
 
-def free_name(name: str, taken: Collection[str]) -> str:
+def find_free_name(name: str, used_names: Collection[str]) -> str:
     """A name that nothing in the archive has yet."""
-    number, found = 1, name
-    while found in taken:
+    number, candidate = 1, name
+    while candidate in used_names:
         number += 1
-        found = f"{name}-{number}"
-    return found
+        candidate = f"{name}-{number}"
+    return candidate
 
 
-def short(pem: bytes) -> str:
+def short_fingerprint(pem: bytes) -> str:
     """The first eight digits of a certificate's SHA-256; of the text where it is none."""
     try:
         return parse_certificate(pem).fingerprint(hashes.SHA256()).hex()[:8]
@@ -151,12 +158,12 @@ def short(pem: bytes) -> str:
         return hashlib.sha256(pem).hexdigest()[:8]
 
 
-def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key]:
+def _load_current_keys(names: Sequence[str], files: Mapping[str, bytes]) -> dict[str, Key]:
     keys: dict[str, Key] = {}
     problems: list[Problem] = []
     for name in names:
         path = f"{intermediate_folder(name)}/ca-key.pem"
-        if path not in kept:
+        if path not in files:
             problems.append(
                 Problem(
                     Place(f"certs/{path}"),
@@ -168,7 +175,7 @@ def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key
             )
             continue
         try:
-            keys[name] = load_key(f"certs/{path}", kept[path])
+            keys[name] = load_key(f"certs/{path}", files[path])
         except MeshError as error:
             problems += error.problems
     if problems:
@@ -176,10 +183,10 @@ def _kept_keys(names: Sequence[str], kept: Mapping[str, bytes]) -> dict[str, Key
     return keys
 
 
-def ask(
-    wanted: Wanted,
-    kept: Mapping[str, bytes],
-    progress: Progress = silent,
+def request_renewals(
+    profile: CertificateProfile,
+    files: Mapping[str, bytes],
+    progress: Progress = ignore_progress,
     *,
     keep_key: bool = False,
 ) -> dict[str, bytes]:
@@ -188,70 +195,78 @@ def ask(
     """
     names = [
         name
-        for name in sorted(wanted.namespaces)
-        if f"{next_intermediate_folder(name)}/{CSR_FILE}" not in kept
+        for name in sorted(profile.namespaces)
+        if f"{next_intermediate_folder(name)}/{CSR_FILE}" not in files
     ]
-    put: dict[str, bytes] = {}
+    write: dict[str, bytes] = {}
     keys: dict[str, Key] = {}
     if keep_key:
-        keys = _kept_keys(names, kept)
-        put |= {
-            _next_key_path(name): kept[f"{intermediate_folder(name)}/ca-key.pem"] for name in names
+        keys = _load_current_keys(names, files)
+        write |= {
+            _next_key_path(name): files[f"{intermediate_folder(name)}/ca-key.pem"] for name in names
         }
     else:
         # A killed run may have left a key without its request.
-        left = [name for name in names if _next_key_path(name) in kept]
+        unfinished = [name for name in names if _next_key_path(name) in files]
         keys = {
-            name: load_key(f"certs/{_next_key_path(name)}", kept[_next_key_path(name)])
-            for name in left
+            name: load_key(f"certs/{_next_key_path(name)}", files[_next_key_path(name)])
+            for name in unfinished
         }
-        made = make_keys(
-            wanted.key_type,
+        new_keys = generate_keys(
+            profile.key_type,
             [name for name in names if name not in keys],
             root=False,
             progress=progress,
         )
-        put |= {_next_key_path(name): pem_key(key) for name, key in made.items()}
-        keys |= made
+        write |= {_next_key_path(name): dump_key(key) for name, key in new_keys.items()}
+        keys |= new_keys
     for name in names:
-        put[f"{next_intermediate_folder(name)}/{CSR_FILE}"] = request(
-            requested_organization(wanted, kept, name), name, wanted.namespaces[name], keys[name]
+        write[f"{next_intermediate_folder(name)}/{CSR_FILE}"] = build_request(
+            requested_organization(profile, files, name), name, profile.namespaces[name], keys[name]
         )
-    return put
+    return write
 
 
 def _next_key_path(name: str) -> str:
     return f"{next_intermediate_folder(name)}/ca-key.pem"
 
 
-def expiring(
-    names: Sequence[str], kept: Mapping[str, bytes], now: datetime, within: timedelta
+def find_expiring_clusters(
+    names: Sequence[str], files: Mapping[str, bytes], now: datetime, within: timedelta
 ) -> list[str]:
     """The clusters whose intermediates end within a time, or have ended."""
-    found = []
+    clusters = []
     for name in names:
         path = f"{intermediate_folder(name)}/ca-cert.pem"
         if (
-            path in kept
-            and load_certificates(f"certs/{path}", kept[path])[0].not_valid_after_utc - now
+            path in files
+            and load_certificates(f"certs/{path}", files[path])[0].not_valid_after_utc - now
             <= within
         ):
-            found.append(name)
-    return found
+            clusters.append(name)
+    return clusters
 
 
-def accept_next(
-    name: str, clusters: Sequence[str], came: NamedFile, certs: CertsFolder, now: datetime
+def accept_renewal(
+    name: str, clusters: Sequence[str], signed_file: NamedFile, certs: CertsFolder, now: datetime
 ) -> CertsChange:
     """What came back for a cluster whose intermediate is in use, judged against the key that waits
     for it; the two folders change places in one.
     """
-    base, following, kept = intermediate_folder(name), next_intermediate_folder(name), certs.files
-    waiting = {path: body for path, body in kept.items() if not path.startswith(f"{base}/")}
+    base, next_folder, files = (
+        intermediate_folder(name),
+        next_intermediate_folder(name),
+        certs.files,
+    )
+    waiting = {path: body for path, body in files.items() if not path.startswith(f"{base}/")}
     waiting |= {
         f"{base}/{path.partition('/')[2]}": body
-        for path, body in kept.items()
-        if path.startswith(f"{following}/")
+        for path, body in files.items()
+        if path.startswith(f"{next_folder}/")
     }
-    put = accept(Awaited(name, clusters, following), came, None, waiting, now)
-    return CertsChange(put, {**to_archive([base], kept, certs.archive_names), following: base})
+    write = accept_intermediate(
+        AwaitedIntermediate(name, clusters, next_folder), signed_file, None, waiting, now
+    )
+    return CertsChange(
+        write, {**plan_archive_moves([base], files, certs.archive_names), next_folder: base}
+    )

@@ -33,7 +33,7 @@ from kubectl_mesh.x509.layout import (
     intermediate_folder,
 )
 
-FOLLOWS = {
+NEXT_STEPS = {
     "trust-both": "sign-new",
     "sign-new": "drop-old",
     "drop-old": "",
@@ -41,13 +41,13 @@ FOLLOWS = {
     "drop-new": "",
 }
 """Each step, and the one that `advance` leads to; "": the rotation is over."""
-ABORTS = {"trust-both": "drop-new", "sign-new": "sign-old"}
+ABORT_STEPS = {"trust-both": "drop-new", "sign-new": "sign-old"}
 """Where `abort` leads to, while the old root is trusted."""
-WAITS = frozenset(("trust-both", "sign-new", "sign-old"))
+WAITING_STEPS = frozenset(("trust-both", "sign-new", "sign-old"))
 """The steps after which every certificate of a workload has to be made anew before the next one."""
-AS_COMMITTED = "put it back as git has it"
+RESTORE_FROM_GIT_FIX = "put it back as git has it"
 _FILE = work_path(f"certs/{ROTATION_FILE}")
-_MARK = re.compile("[0-9a-f]{64}")
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +55,33 @@ class Rotation:
     """Where a rotation stands: the roots by their fingerprints, and since when."""
 
     step: str
-    old: tuple[str, ...]
-    new: str
+    old_roots: tuple[str, ...]
+    new_root: str
     since: datetime
-    union: bool = False
+    is_union: bool = False
     """The old roots are those of running clusters that come under one: each has its own, and some
     may have the new one from the start.
     """
 
     @property
-    def signs_new(self) -> bool:
+    def signs_with_new_root(self) -> bool:
         """Whether the new root signs."""
         return self.step in ("sign-new", "drop-old")
 
 
-def read(kept: Mapping[str, bytes]) -> Rotation | None:
+def read_rotation(files: Mapping[str, bytes]) -> Rotation | None:
     """The rotation that is on; None where there is none."""
-    if ROTATION_FILE not in kept:
+    if ROTATION_FILE not in files:
         return None
     place = Place(f"certs/{ROTATION_FILE}")
     try:
-        value = json.loads(kept[ROTATION_FILE])
+        value = json.loads(files[ROTATION_FILE])
         rotation = _parse_rotation(value)
     except (ValueError, KeyError, TypeError, RecursionError):
         problem = Problem(
             place,
             "does not say where the rotation of the root stands",
-            AS_COMMITTED,
+            RESTORE_FROM_GIT_FIX,
             "certs-readable",
             code="rotation-file-unreadable",
         )
@@ -92,7 +92,7 @@ def read(kept: Mapping[str, bytes]) -> Rotation | None:
             f"has {', '.join(map(value_text, unknown))}, which this version of kubectl mesh does"
             " not"
             " know",
-            f"use the version that wrote it, or {AS_COMMITTED}",
+            f"use the version that wrote it, or {RESTORE_FROM_GIT_FIX}",
             "certs-readable",
             code="rotation-file-of-another-version",
         )
@@ -107,38 +107,38 @@ def _parse_rotation(value: Any) -> Rotation:
     marks = [*old, new]
     if (
         value.get("union", True) is not True
-        or step not in FOLLOWS
+        or step not in NEXT_STEPS
         or type(old) is not list
         or not old
-        or not all(map(_MARK.fullmatch, marks))
+        or not all(map(_FINGERPRINT.fullmatch, marks))
         or len(set(marks)) < len(marks)
     ):
         raise ValueError
     return Rotation(step, tuple(old), new, since, "union" in value)
 
 
-def judge(kept: Mapping[str, bytes], issuer: str) -> None:
+def check_state(files: Mapping[str, bytes], issuer: str) -> None:
     """Raises a `MeshError` where `certs/` is not what the step says: one was edited, or put back
     from another commit, without the other.
 
     With the issuer `local` the key that is here signs; with `csr` it lies idle; with others, no
     rotation could go on.
     """
-    rotation = read(kept)
+    rotation = read_rotation(files)
     problems = (
-        _stray_key_problems(kept)
+        _stray_key_problems(files)
         if rotation is None
         else _issuer_problems(rotation, issuer)
-        or _root_problems(rotation, kept)
-        or _key_problems(rotation, kept, issuer)
+        or _root_problems(rotation, files)
+        or _key_problems(rotation, files, issuer)
     )
     if problems:
         raise MeshError(problems)
 
 
-def _stray_key_problems(kept: Mapping[str, bytes]) -> list[Problem]:
+def _stray_key_problems(files: Mapping[str, bytes]) -> list[Problem]:
     """That the key of a next root is there, and no rotation."""
-    if NEXT_ROOT_KEY not in kept:
+    if NEXT_ROOT_KEY not in files:
         return []
     what = f"is there, as of a rotation that is on, but {_FILE}, which says where it stands, is not"
     fix = (
@@ -179,23 +179,23 @@ def _issuer_problems(rotation: Rotation, issuer: str) -> list[Problem]:
     ]
 
 
-def _roots(kept: Mapping[str, bytes]) -> tuple[x509.Certificate, ...]:
-    return load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT]) if ROOT_CERT in kept else ()
+def _roots(files: Mapping[str, bytes]) -> tuple[x509.Certificate, ...]:
+    return load_certificates(f"certs/{ROOT_CERT}", files[ROOT_CERT]) if ROOT_CERT in files else ()
 
 
-def _root_problems(rotation: Rotation, kept: Mapping[str, bytes]) -> list[Problem]:
+def _root_problems(rotation: Rotation, files: Mapping[str, bytes]) -> list[Problem]:
     """That the bundle does not have the roots of the step."""
-    held = {fingerprint(root) for root in _roots(kept)}
-    known = {**dict.fromkeys(rotation.old, "old"), rotation.new: "new"}
-    wanted = {mark for mark, which in known.items() if rotation.step != f"drop-{which}"}
+    found_roots = {sha256_fingerprint(root) for root in _roots(files)}
+    known = {**dict.fromkeys(rotation.old_roots, "old"), rotation.new_root: "new"}
+    expected_roots = {mark for mark, which in known.items() if rotation.step != f"drop-{which}"}
     wrong = [
         f"lacks the {known[mark]} root (sha256 {mark[:16]}…)"
         for mark in known
-        if mark in wanted - held
+        if mark in expected_roots - found_roots
     ]
     wrong += [
         f"holds the {known.get(mark, 'unknown')} root (sha256 {mark[:16]}…)"
-        for mark in sorted(held - wanted)
+        for mark in sorted(found_roots - expected_roots)
     ]
     if not wrong:
         return []
@@ -212,83 +212,99 @@ def _root_problems(rotation: Rotation, kept: Mapping[str, bytes]) -> list[Proble
     ]
 
 
-def _key_problems(rotation: Rotation, kept: Mapping[str, bytes], issuer: str) -> list[Problem]:
+def _key_problems(rotation: Rotation, files: Mapping[str, bytes], issuer: str) -> list[Problem]:
     """That the key here is not that of a root that signs at the step."""
-    if issuer != "local" or ROOT_KEY not in kept or (rotation.union and not rotation.signs_new):
+    if (
+        issuer != "local"
+        or ROOT_KEY not in files
+        or (rotation.is_union and not rotation.signs_with_new_root)
+    ):
         return []
-    key = load_key(f"certs/{ROOT_KEY}", kept[ROOT_KEY], for_istio=False)
-    right, signs = ("new", {rotation.new}) if rotation.signs_new else ("old", set(rotation.old))
-    if not any(is_for_key(root, key) and fingerprint(root) not in signs for root in _roots(kept)):
+    key = load_key(f"certs/{ROOT_KEY}", files[ROOT_KEY], for_istio=False)
+    expected, signs = (
+        ("new", {rotation.new_root})
+        if rotation.signs_with_new_root
+        else ("old", set(rotation.old_roots))
+    )
+    if not any(
+        is_for_key(root, key) and sha256_fingerprint(root) not in signs for root in _roots(files)
+    ):
         return []
     return [
         Problem(
             Place(f"certs/{ROOT_KEY}"),
-            f"is not the key of the {right} root, which signs at {rotation.step}",
-            f"put the {right} root's key there, and keep this one elsewhere",
+            f"is not the key of the {expected} root, which signs at {rotation.step}",
+            f"put the {expected} root's key there, and keep this one elsewhere",
             "certs-pair",
             code="root-key-of-another-root",
         )
     ]
 
 
-def write(rotation: Rotation) -> bytes:
+def dump_rotation(rotation: Rotation) -> bytes:
     """The file that says where a rotation stands; public."""
     value: dict[str, object] = {
         "step": rotation.step,
-        "old": list(rotation.old),
-        "new": rotation.new,
+        "old": list(rotation.old_roots),
+        "new": rotation.new_root,
         "since": f"{rotation.since:%Y-%m-%dT%H:%M:%SZ}",
     }
-    value |= {"union": True} if rotation.union else {}
+    value |= {"union": True} if rotation.is_union else {}
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
+def sha256_fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256, lower-case hex."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def trusts(kept: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
+def read_trust(files: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Trust]:
     """What the clusters are to trust by the files of `certs/`, and what signs in each."""
-    roots = load_certificates(f"certs/{ROOT_CERT}", kept[ROOT_CERT])
-    fingerprints = tuple(map(fingerprint, roots))
-    found = {}
+    roots = load_certificates(f"certs/{ROOT_CERT}", files[ROOT_CERT])
+    fingerprints = tuple(map(sha256_fingerprint, roots))
+    trust = {}
     for name in names:
         base = intermediate_folder(name)
-        if f"{base}/ca-cert.pem" not in kept:
+        if f"{base}/ca-cert.pem" not in files:
             continue
-        chain = load_certificates(f"certs/{base}/ca-cert.pem", kept[f"{base}/ca-cert.pem"])
-        if f"{base}/cert-chain.pem" in kept:
+        chain = load_certificates(f"certs/{base}/ca-cert.pem", files[f"{base}/ca-cert.pem"])
+        if f"{base}/cert-chain.pem" in files:
             chain += load_certificates(
-                f"certs/{base}/cert-chain.pem", kept[f"{base}/cert-chain.pem"]
+                f"certs/{base}/cert-chain.pem", files[f"{base}/cert-chain.pem"]
             )
         signer = find_root(chain, roots)
-        found[name] = Trust(fingerprints, None if signer is None else fingerprint(signer))
-    return found
+        trust[name] = Trust(fingerprints, None if signer is None else sha256_fingerprint(signer))
+    return trust
 
 
-def follows(rotation: Rotation, signers: Collection[str]) -> str:
+def next_step(rotation: Rotation, signers: Collection[str]) -> str:
     """The step that `advance` leads to, "" for the end; `signers` are the roots that sign now."""
-    step = FOLLOWS[rotation.step]
+    step = NEXT_STEPS[rotation.step]
     # Back from a union, where some had the one root from the start: it stays.
     return (
-        "trust-both" if step == "drop-new" and rotation.union and rotation.new in signers else step
+        "trust-both"
+        if step == "drop-new" and rotation.is_union and rotation.new_root in signers
+        else step
     )
 
 
-def back(rotation: Rotation, signers: Collection[str]) -> str | None:
+def abort_step(rotation: Rotation, signers: Collection[str]) -> str | None:
     """The step that `abort` leads to, None where there is none."""
-    step = ABORTS.get(rotation.step)
-    return "drop-old" if step == "drop-new" and rotation.union and rotation.new in signers else step
+    step = ABORT_STEPS.get(rotation.step)
+    return (
+        "drop-old"
+        if step == "drop-new" and rotation.is_union and rotation.new_root in signers
+        else step
+    )
 
 
-def early(
+def wait_problem(
     rotation: Rotation, seen_for: timedelta | None, wait: timedelta, now: datetime
 ) -> Problem | None:
     """Why it is too early to advance, by what was seen; None where it is not. `wait` is how long a
     certificate of a workload may live.
     """
-    least = _hours(wait)
+    minimum_text = _hours_text(wait)
     place = Place("--seen-for")
     if rotation.since > now:
         what = (
@@ -301,15 +317,18 @@ def early(
         return Problem(
             place,
             f"is missing: whether every cluster holds {rotation.step} cannot be told from here",
-            f"look, wait {least}, and give the time" if wait else "look, and give 0h",
+            f"look, wait {minimum_text}, and give the time" if wait else "look, and give 0h",
             code="seen-for-missing",
         )
     if seen_for < wait:
         what = (
-            f"is {_hours(seen_for)}; until {least} have passed in every cluster, workloads may hold"
+            f"is {_hours_text(seen_for)}; until {minimum_text} have passed in every cluster,"
+            " workloads may hold"
             f" what is older than {rotation.step}"
         )
-        return Problem(place, what, f"wait, and give {least} or more", code="seen-for-too-short")
+        return Problem(
+            place, what, f"wait, and give {minimum_text} or more", code="seen-for-too-short"
+        )
     if seen_for > now - rotation.since:
         what = (
             f"is longer than the step is old: {rotation.step} was made on"
@@ -319,11 +338,11 @@ def early(
     return None
 
 
-def _hours(time: timedelta) -> str:
+def _hours_text(time: timedelta) -> str:
     return f"{-int(-time.total_seconds() // 3600)}h"
 
 
-def unfit(
+def wrong_signer_problems(
     rotation: Rotation | None, file: str, chain: bytes, bundle: bytes, current: bytes | None = None
 ) -> list[Problem]:
     """Why an intermediate that comes from elsewhere may not be used now: another root is to sign.
@@ -334,11 +353,17 @@ def unfit(
     signer = find_root(
         load_certificates(file, chain), load_certificates(f"certs/{ROOT_CERT}", bundle)
     )
-    before = load_certificates(file, current) if current is not None else ()
-    stays = rotation.union and bool(before) and _signer(before, bundle) == rotation.new
-    if signer is None or (fingerprint(signer) == rotation.new) == (rotation.signs_new or stays):
+    current_chain = load_certificates(file, current) if current is not None else ()
+    keeps_new_root = (
+        rotation.is_union
+        and bool(current_chain)
+        and _signer_fingerprint(current_chain, bundle) == rotation.new_root
+    )
+    if signer is None or (sha256_fingerprint(signer) == rotation.new_root) == (
+        rotation.signs_with_new_root or keeps_new_root
+    ):
         return []
-    wrong, right = ("old", "new") if rotation.signs_new else ("new", "old")
+    wrong, right = ("old", "new") if rotation.signs_with_new_root else ("new", "old")
     what = f"is signed by the {wrong} root, and the rotation of the root is at {rotation.step}"
     return [
         Problem(
@@ -351,40 +376,44 @@ def unfit(
     ]
 
 
-def _signer(chain: Sequence[x509.Certificate], bundle: bytes) -> str:
+def _signer_fingerprint(chain: Sequence[x509.Certificate], bundle: bytes) -> str:
     root = find_root(chain, load_certificates(f"certs/{ROOT_CERT}", bundle))
-    return fingerprint(root) if root is not None else ""
+    return sha256_fingerprint(root) if root is not None else ""
 
 
-def waits(
-    kept: Mapping[str, bytes], names: Sequence[str], issuer: x509.Certificate | None
+def untrusted_signer_problems(
+    files: Mapping[str, bytes], names: Sequence[str], issuer: x509.Certificate | None
 ) -> list[Problem]:
     """Why these clusters may not get an intermediate of `issuer` yet: not every cluster trusts it.
     None stands for a root whose key is not in use.
     """
-    on = read(kept)
+    rotation = read_rotation(files)
     if (
-        on is None
-        or on.signs_new
-        or (fingerprint(issuer) != on.new if issuer is not None else not on.union)
+        rotation is None
+        or rotation.signs_with_new_root
+        or (
+            sha256_fingerprint(issuer) != rotation.new_root
+            if issuer is not None
+            else not rotation.is_union
+        )
     ):
         return []
-    there = trusts(kept, names)
-    told = []
+    trust = read_trust(files, names)
+    problems = []
     for name in names:
-        if name in there and there[name].signer == on.new:
+        if name in trust and trust[name].signer == rotation.new_root:
             continue
         what = (
             "would be signed by a root that not every cluster trusts before the rotation of the"
-            f" root is past {on.step}"
+            f" root is past {rotation.step}"
         )
         fix = f"`{mesh_command('certs rotate-root advance')}` makes it, once all trust that root"
-        if name not in there:
+        if name not in trust:
             fix = (
                 f"take in what signs there: `{mesh_command(f'certs import {name} FILE')}`; if it"
                 f" runs nothing yet, `{mesh_command('certs rotate-root advance')}` first"
             )
-        told.append(
+        problems.append(
             Problem(
                 Place(f"certs/{intermediate_folder(name)}/ca-cert.pem"),
                 what,
@@ -393,4 +422,4 @@ def waits(
                 code="root-not-trusted-everywhere",
             )
         )
-    return told
+    return problems

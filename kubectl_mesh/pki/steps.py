@@ -12,13 +12,20 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import CertsChange
-from kubectl_mesh.pki.ahead import ahead, lacking
-from kubectl_mesh.pki.joining import restored
-from kubectl_mesh.pki.kept import kept_root, path_length_problems, self_signed_problems
-from kubectl_mesh.pki.make import Issuer, build_root, make_keys, pem_key
-from kubectl_mesh.pki.renew import free_name, sign_intermediates, to_archive
-from kubectl_mesh.pki.rotation import Rotation, back, fingerprint, follows, trusts, write
-from kubectl_mesh.pki.wanted import NamedFile, Progress, Wanted, silent
+from kubectl_mesh.pki.ahead import add_next_root_crl, missing_crl_problems
+from kubectl_mesh.pki.joining import restore_intermediates
+from kubectl_mesh.pki.kept import load_root, path_length_problems, self_signed_problems
+from kubectl_mesh.pki.make import Issuer, build_root, dump_key, generate_keys
+from kubectl_mesh.pki.renew import find_free_name, plan_archive_moves, sign_intermediates
+from kubectl_mesh.pki.rotation import (
+    Rotation,
+    abort_step,
+    dump_rotation,
+    next_step,
+    read_trust,
+    sha256_fingerprint,
+)
+from kubectl_mesh.pki.wanted import CertificateProfile, NamedFile, Progress, ignore_progress
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import (
@@ -39,17 +46,17 @@ from kubectl_mesh.x509.layout import (
 )
 
 
-def begin(
-    wanted: Wanted,
+def begin_rotation(
+    profile: CertificateProfile,
     certs: CertsFolder,
     now: datetime,
-    given: NamedFile | None = None,
-    progress: Progress = silent,
+    named_root: NamedFile | None = None,
+    progress: Progress = ignore_progress,
 ) -> CertsChange:
     """A second root beside the first, trusted and not signing; made here, or `given` as a file."""
     now = now.replace(microsecond=0)
-    kept = certs.files
-    root = kept_root(kept, now, certs.intermediate_folders)
+    files = certs.files
+    root = load_root(files, now, certs.intermediate_folders)
     if not root.certificates:
         raise MeshError(
             [
@@ -62,34 +69,36 @@ def begin(
                 )
             ]
         )
-    put: dict[str, bytes] = {}
-    if given is None:
-        key = make_keys(wanted.key_type, (), root=True, progress=progress)[""]
-        put[NEXT_ROOT_KEY] = pem_key(key)
-        made = build_root(wanted, key, now, _next_name(root.certificates), root.certificates[0])
-        pem = made.public_bytes(serialization.Encoding.PEM)
+    write: dict[str, bytes] = {}
+    if named_root is None:
+        key = generate_keys(profile.key_type, (), root=True, progress=progress)[""]
+        write[NEXT_ROOT_KEY] = dump_key(key)
+        new_root = build_root(
+            profile, key, now, _find_free_common_name(root.certificates), root.certificates[0]
+        )
+        pem = new_root.public_bytes(serialization.Encoding.PEM)
     else:
-        made, pem = _given(*given, root.certificates, now)
+        new_root, pem = _load_named_root(*named_root, root.certificates, now)
     # The old text stays as it is, byte for byte, and in one piece: up to 1.29 istiod looks for it
     # within the new one.
     bundle = root.pem + (b"" if root.pem.endswith(b"\n") else b"\n") + pem
-    put |= _bundle(bundle, certs)
-    if CRL_FILE in kept:
-        put[CRL_FILE] = ahead(kept[CRL_FILE], {**kept, **put}, now)
+    write |= _bundle_files(bundle, certs)
+    if CRL_FILE in files:
+        write[CRL_FILE] = add_next_root_crl(files[CRL_FILE], {**files, **write}, now)
     # Several roots already: each cluster has its own, and they come under this one.
-    put[ROTATION_FILE] = write(
+    write[ROTATION_FILE] = dump_rotation(
         Rotation(
             "trust-both",
-            tuple(map(fingerprint, root.certificates)),
-            fingerprint(made),
+            tuple(map(sha256_fingerprint, root.certificates)),
+            sha256_fingerprint(new_root),
             now,
             len(root.certificates) > 1,
         )
     )
-    return CertsChange(put)
+    return CertsChange(write)
 
 
-def _next_name(roots: Sequence[x509.Certificate]) -> str:
+def _find_free_common_name(roots: Sequence[x509.Certificate]) -> str:
     """A common name that none of the roots has: where two roots share a name, some verifiers try
     one of them only.
     """
@@ -102,13 +111,13 @@ def _next_name(roots: Sequence[x509.Certificate]) -> str:
     return "Root CA" if max(numbers) == 0 else f"Root CA {max(numbers) + 1}"
 
 
-def _given(
+def _load_named_root(
     name: str, pem: bytes, roots: Sequence[x509.Certificate], now: datetime
 ) -> tuple[x509.Certificate, bytes]:
     """A root that somebody else made."""
     certificates = load_certificates(name, pem)
-    found = certificates[0]
-    problems = list(ca_problems(name, found, now))
+    root = certificates[0]
+    problems = list(ca_problems(name, root, now))
     if len(certificates) > 1:
         problems.append(
             Problem(
@@ -119,9 +128,9 @@ def _given(
                 code="several-roots-named",
             )
         )
-    problems += self_signed_problems(name, found)
-    problems += path_length_problems(name, found)
-    if found in roots or any(r.public_key() == found.public_key() for r in roots):
+    problems += self_signed_problems(name, root)
+    problems += path_length_problems(name, root)
+    if root in roots or any(r.public_key() == root.public_key() for r in roots):
         problems.append(
             Problem(
                 Place(name),
@@ -133,10 +142,10 @@ def _given(
         )
     if problems:
         raise MeshError(problems)
-    return found, split_certificates(pem)[0][1]
+    return root, split_certificates(pem)[0][1]
 
 
-def _bundle(bundle: bytes, certs: CertsFolder) -> dict[str, bytes]:
+def _bundle_files(bundle: bytes, certs: CertsFolder) -> dict[str, bytes]:
     """The bundle, wherever it stands."""
     return {
         ROOT_CERT: bundle,
@@ -145,118 +154,136 @@ def _bundle(bundle: bytes, certs: CertsFolder) -> dict[str, bytes]:
 
 
 def _archive_root(
-    certificate: bytes, key: str, certs: CertsFolder, taken: Collection[str]
+    certificate: bytes, key: str, certs: CertsFolder, used_names: Collection[str]
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """A root that no longer signs, or never will: its certificate and its key for the archive."""
-    mark = fingerprint(load_certificates(f"certs/{ROOT_CERT}", certificate)[0])[:8]
-    name = f"{ARCHIVE_FOLDER}/{free_name(f'root-{mark}', {*certs.archive_names, *taken})}"
+    prefix = sha256_fingerprint(load_certificates(f"certs/{ROOT_CERT}", certificate)[0])[:8]
+    name = (
+        f"{ARCHIVE_FOLDER}/{find_free_name(f'root-{prefix}', {*certs.archive_names, *used_names})}"
+    )
     return {f"{name}/root-cert.pem": certificate}, (
         {key: f"{name}/root-key.pem"} if key in certs.files else {}
     )
 
 
-def advance(
+def advance_rotation(
     rotation: Rotation,
-    wanted: Wanted,
+    profile: CertificateProfile,
     certs: CertsFolder,
     now: datetime,
     *,
     local: bool,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> CertsChange:
     """The next step; that the one before is everywhere is for the caller to know. `local`: the
     roots sign here.
     """
     now = now.replace(microsecond=0)
-    step = follows(rotation, _signers(certs, wanted))
+    step = next_step(rotation, _signing_roots(certs, profile))
     if not step:
         return CertsChange({}, {}, frozenset((ROTATION_FILE,)))
     change = CertsChange({})
-    if step == "sign-new" and (problems := lacking(certs.files, {rotation.new}, now)):
+    if step == "sign-new" and (
+        problems := missing_crl_problems(certs.files, {rotation.new_root}, now)
+    ):
         raise MeshError(problems)
-    key = _key_of(rotation.new, certs)
+    key = _new_root_key_path(rotation.new_root, certs)
     if step == "sign-new" and local:
-        issuer = _issuer(certs, certs.files.get(key), key, {rotation.new}, now)
-        change = _sign(wanted, certs, issuer, now, progress)
+        issuer = _load_issuer(certs, certs.files.get(key), key, {rotation.new_root}, now)
+        change = _sign_all(profile, certs, issuer, now, progress)
         if key == NEXT_ROOT_KEY:
-            old = _block(certs.files[ROOT_CERT], _signing(certs, rotation.old))
-            put, moved = _archive_root(old, ROOT_KEY, certs, ())
+            old = _root_text(certs.files[ROOT_CERT], _signing_root(certs, rotation.old_roots))
+            archived, moved = _archive_root(old, ROOT_KEY, certs, ())
             change = replace(
                 change,
-                write={**change.write, **put},
+                write={**change.write, **archived},
                 rename={**change.rename, **moved, NEXT_ROOT_KEY: ROOT_KEY},
             )
     elif step == "drop-old":
-        change = _drop(certs, {rotation.new}, wanted)
+        change = _drop_roots(certs, {rotation.new_root}, profile)
     elif step == "drop-new":
-        change = _drop(certs, set(rotation.old), wanted)
-        put, moved = _archive_root(_block(certs.files[ROOT_CERT], rotation.new), key, certs, ())
-        change = replace(change, write={**change.write, **put}, rename={**change.rename, **moved})
+        change = _drop_roots(certs, set(rotation.old_roots), profile)
+        archived, moved = _archive_root(
+            _root_text(certs.files[ROOT_CERT], rotation.new_root), key, certs, ()
+        )
+        change = replace(
+            change, write={**change.write, **archived}, rename={**change.rename, **moved}
+        )
     return replace(
         change,
-        write={**change.write, ROTATION_FILE: write(replace(rotation, step=step, since=now))},
+        write={
+            **change.write,
+            ROTATION_FILE: dump_rotation(replace(rotation, step=step, since=now)),
+        },
     )
 
 
-def abort(
+def abort_rotation(
     rotation: Rotation,
-    wanted: Wanted,
+    profile: CertificateProfile,
     certs: CertsFolder,
     now: datetime,
     *,
     local: bool,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> CertsChange:
     """The way back, while the old root is still trusted. Where the new one signs, `archived_files`
     has the key of the old root, or the intermediates that signed before.
     """
     now = now.replace(microsecond=0)
-    step = back(rotation, _signers(certs, wanted)) or ""
+    step = abort_step(rotation, _signing_roots(certs, profile)) or ""
     if step == "drop-new":
-        return advance(replace(rotation, step="sign-old"), wanted, certs, now, local=local)
+        return advance_rotation(
+            replace(rotation, step="sign-old"), profile, certs, now, local=local
+        )
     if step == "drop-old":
-        change = _drop_union(rotation, wanted, certs)
+        change = _drop_union(rotation, profile, certs)
     else:
-        if not local and (problems := lacking(certs.files, set(rotation.old), now)):
+        if not local and (
+            problems := missing_crl_problems(certs.files, set(rotation.old_roots), now)
+        ):
             raise MeshError(problems)
-        old_key = archived_root_key(rotation, certs)
-        if rotation.union and old_key is None:
-            change = _restore(rotation, wanted, certs, now)
+        old_key = find_archived_root_key(rotation, certs)
+        if rotation.is_union and old_key is None:
+            change = _restore_union(rotation, profile, certs, now)
         elif local:
-            change = _sign_old(rotation, wanted, certs, old_key, now, progress)
+            change = _sign_old(rotation, profile, certs, old_key, now, progress)
         else:
             change = CertsChange({})
     return replace(
         change,
-        write={**change.write, ROTATION_FILE: write(replace(rotation, step=step, since=now))},
+        write={
+            **change.write,
+            ROTATION_FILE: dump_rotation(replace(rotation, step=step, since=now)),
+        },
     )
 
 
-def archived_roots(rotation: Rotation, archive: Collection[str]) -> list[str]:
+def find_archived_roots(rotation: Rotation, archive: Collection[str]) -> list[str]:
     """The folders of the archive that have an old root of a rotation."""
     return [
         name
-        for mark in rotation.old
+        for mark in rotation.old_roots
         for name in archive
         if name == f"root-{mark[:8]}" or name.startswith(f"root-{mark[:8]}-")
     ]
 
 
-def archived_root_key(rotation: Rotation, certs: CertsFolder) -> bytes | None:
+def find_archived_root_key(rotation: Rotation, certs: CertsFolder) -> bytes | None:
     """The key of an old root out of `archived_files`; None where it is not there."""
     paths = (
         f"{ARCHIVE_FOLDER}/{name}/{ROOT_KEY}"
-        for name in archived_roots(rotation, certs.archive_names)
+        for name in find_archived_roots(rotation, certs.archive_names)
     )
     return next((certs.archived_files[p] for p in paths if p in certs.archived_files), None)
 
 
-def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> CertsChange:
+def _drop_union(rotation: Rotation, profile: CertificateProfile, certs: CertsFolder) -> CertsChange:
     """Only the root that stays is trusted; refused while a cluster signs with another."""
     others = sorted(
         name
-        for name, trust in trusts(certs.files, sorted(wanted.namespaces)).items()
-        if trust.signer in rotation.old
+        for name, trust in read_trust(certs.files, sorted(profile.namespaces)).items()
+        if trust.signer in rotation.old_roots
     )
     if others:
         what = (
@@ -274,14 +301,16 @@ def _drop_union(rotation: Rotation, wanted: Wanted, certs: CertsFolder) -> Certs
                 )
             ]
         )
-    return _drop(certs, {rotation.new}, wanted)
+    return _drop_roots(certs, {rotation.new_root}, profile)
 
 
-def _restore(rotation: Rotation, wanted: Wanted, certs: CertsFolder, now: datetime) -> CertsChange:
+def _restore_union(
+    rotation: Rotation, profile: CertificateProfile, certs: CertsFolder, now: datetime
+) -> CertsChange:
     """The intermediates that signed before the union, out of the archive."""
-    change, without = restored(rotation, sorted(wanted.namespaces), certs, now)
+    change, missing = restore_intermediates(rotation, sorted(profile.namespaces), certs, now)
     if not change.write:
-        what = f"holds no intermediate that an old root signed, for {', '.join(without)}"
+        what = f"holds no intermediate that an old root signed, for {', '.join(missing)}"
         raise MeshError(
             [
                 Problem(
@@ -298,16 +327,16 @@ def _restore(rotation: Rotation, wanted: Wanted, certs: CertsFolder, now: dateti
 
 def _sign_old(
     rotation: Rotation,
-    wanted: Wanted,
+    profile: CertificateProfile,
     certs: CertsFolder,
     old_key: bytes | None,
     now: datetime,
     progress: Progress,
 ) -> CertsChange:
     """All intermediates signed by the old root again, whose key comes back from the archive."""
-    path = f"{ARCHIVE_FOLDER}/root-{rotation.old[0][:8]}/{ROOT_KEY}"
-    issuer = _issuer(certs, old_key, path, set(rotation.old), now)
-    change = _sign(wanted, certs, issuer, now, progress)
+    path = f"{ARCHIVE_FOLDER}/root-{rotation.old_roots[0][:8]}/{ROOT_KEY}"
+    issuer = _load_issuer(certs, old_key, path, set(rotation.old_roots), now)
+    change = _sign_all(profile, certs, issuer, now, progress)
     assert old_key is not None
     return replace(
         change,
@@ -316,44 +345,48 @@ def _sign_old(
     )
 
 
-def _signers(certs: CertsFolder, wanted: Wanted) -> set[str]:
+def _signing_roots(certs: CertsFolder, profile: CertificateProfile) -> set[str]:
     """The roots that sign in the clusters now."""
-    return {trust.signer or "" for trust in trusts(certs.files, sorted(wanted.namespaces)).values()}
+    return {
+        trust.signer or "" for trust in read_trust(certs.files, sorted(profile.namespaces)).values()
+    }
 
 
-def _key_of(mark: str, certs: CertsFolder) -> str:
+def _new_root_key_path(root: str, certs: CertsFolder) -> str:
     """Where the key of a new root is, or belongs: beside the one that signs, or in its place where
     clusters come under a root that is here.
     """
     if NEXT_ROOT_KEY not in certs.files and ROOT_KEY in certs.files:
         key = load_key(f"certs/{ROOT_KEY}", certs.files[ROOT_KEY], for_istio=False)
         if any(
-            is_for_key(c, key) and fingerprint(c) == mark
+            is_for_key(c, key) and sha256_fingerprint(c) == root
             for c in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT])
         ):
             return ROOT_KEY
     return NEXT_ROOT_KEY
 
 
-def _signing(certs: CertsFolder, old: Sequence[str]) -> str:
+def _signing_root(certs: CertsFolder, old: Sequence[str]) -> str:
     """Which of the old roots the key here belongs to."""
     if ROOT_KEY in certs.files:
         key = load_key(f"certs/{ROOT_KEY}", certs.files[ROOT_KEY], for_istio=False)
         for certificate in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT]):
             if is_for_key(certificate, key):
-                return fingerprint(certificate)
+                return sha256_fingerprint(certificate)
     return old[0]
 
 
-def _block(bundle: bytes, mark: str) -> bytes:
+def _root_text(bundle: bytes, root: str) -> bytes:
     """The text of one root out of the bundle."""
     return next(
-        text for certificate, text in split_certificates(bundle) if fingerprint(certificate) == mark
+        text
+        for certificate, text in split_certificates(bundle)
+        if sha256_fingerprint(certificate) == root
     )
 
 
-def _issuer(
-    certs: CertsFolder, pem: bytes | None, path: str, marks: set[str], now: datetime
+def _load_issuer(
+    certs: CertsFolder, pem: bytes | None, path: str, roots: set[str], now: datetime
 ) -> Issuer:
     """The root that signs next, one of `marks`, with its key `pem`, which belongs at `path`."""
     place = f"certs/{path}"
@@ -374,7 +407,7 @@ def _issuer(
         (
             c
             for c in load_certificates(f"certs/{ROOT_CERT}", certs.files[ROOT_CERT])
-            if is_for_key(c, key) and fingerprint(c) in marks
+            if is_for_key(c, key) and sha256_fingerprint(c) in roots
         ),
         None,
     )
@@ -399,37 +432,48 @@ def _issuer(
     return Issuer(issuer, key)
 
 
-def _sign(
-    wanted: Wanted, certs: CertsFolder, issuer: Issuer, now: datetime, progress: Progress
+def _sign_all(
+    profile: CertificateProfile,
+    certs: CertsFolder,
+    issuer: Issuer,
+    now: datetime,
+    progress: Progress,
 ) -> CertsChange:
     """All intermediates that a root did not sign yet, signed by it; those of no cluster of the mesh
     go to the archive.
     """
-    there = {
+    existing = {
         name: space
-        for name, space in wanted.namespaces.items()
+        for name, space in profile.namespaces.items()
         if f"{intermediate_folder(name)}/ca-cert.pem" in certs.files
     }
-    signers, mark = trusts(certs.files, sorted(there)), fingerprint(issuer.certificate)
-    unsigned = {name: space for name, space in there.items() if signers[name].signer != mark}
+    signers, issuer_fingerprint = (
+        read_trust(certs.files, sorted(existing)),
+        sha256_fingerprint(issuer.certificate),
+    )
+    unsigned = {
+        name: space
+        for name, space in existing.items()
+        if signers[name].signer != issuer_fingerprint
+    }
     # A proxy that goes by CRLs refuses a key that it has no CRL of, and no order of applying gives
     # all of them that of each other's new one.
     change = sign_intermediates(
-        replace(wanted, namespaces=unsigned),
+        replace(profile, namespaces=unsigned),
         certs,
         issuer,
         now,
         progress,
         keep_key=CRL_FILE in certs.files,
     )
-    return replace(change, rename={**change.rename, **_strangers(certs, there)})
+    return replace(change, rename={**change.rename, **_archive_left_clusters(certs, existing)})
 
 
-def _strangers(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
+def _archive_left_clusters(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
     """The intermediates of clusters that left the mesh, for the archive: a root that goes could not
     vouch for them any more.
     """
-    return to_archive(
+    return plan_archive_moves(
         [
             base
             for base in certs.intermediate_folders
@@ -440,36 +484,42 @@ def _strangers(certs: CertsFolder, names: Collection[str]) -> dict[str, str]:
     )
 
 
-def _drop(certs: CertsFolder, stay: set[str], wanted: Wanted) -> CertsChange:
+def _drop_roots(
+    certs: CertsFolder, kept_roots: set[str], profile: CertificateProfile
+) -> CertsChange:
     """Only the roots in `stay` are trusted; refused while an intermediate leads to another."""
-    there = trusts(certs.files, sorted(wanted.namespaces))
-    bound = [name for name, trust in there.items() if trust.signer not in stay]
-    if bound:
+    trust_by_cluster = read_trust(certs.files, sorted(profile.namespaces))
+    blocked = [name for name, trust in trust_by_cluster.items() if trust.signer not in kept_roots]
+    if blocked:
         what = (
             "is signed by the root that would be"
-            f" dropped{'' if len(bound) == 1 else f', as {len(bound) - 1} more are'}"
+            f" dropped{'' if len(blocked) == 1 else f', as {len(blocked) - 1} more are'}"
         )
         problem = Problem(
-            Place(f"certs/{intermediate_folder(bound[0])}/ca-cert.pem"),
+            Place(f"certs/{intermediate_folder(blocked[0])}/ca-cert.pem"),
             what,
-            f"have it renewed first: `{mesh_command('certs renew ' + ' '.join(bound))}`",
+            f"have it renewed first: `{mesh_command('certs renew ' + ' '.join(blocked))}`",
             "certs-chain",
             code="intermediate-signed-by-dropped-root",
         )
         raise MeshError([problem])
-    bundle = _remaining_bundle(certs.files[ROOT_CERT], stay)
-    moved = _strangers(certs, there)
+    bundle = _remaining_bundle(certs.files[ROOT_CERT], kept_roots)
+    moved = _archive_left_clusters(certs, trust_by_cluster)
     remaining = tuple(base for base in certs.intermediate_folders if base not in moved)
-    return CertsChange(_bundle(bundle, replace(certs, intermediate_folders=remaining)), moved)
+    return CertsChange(_bundle_files(bundle, replace(certs, intermediate_folders=remaining)), moved)
 
 
-def _remaining_bundle(text: bytes, stay: set[str]) -> bytes:
+def _remaining_bundle(text: bytes, kept_roots: set[str]) -> bytes:
     """The roots in `stay`, as one piece of the old text: istiod up to 1.29 looks for it there."""
-    known = split_certificates(text)
-    blocks = [block for certificate, block in known if fingerprint(certificate) in stay]
-    marks = [fingerprint(certificate) for certificate, _ in known]
-    first = next(i for i, mark in enumerate(marks) if mark in stay)
-    if not set(marks[first : first + len(blocks)]) <= stay:
+    certificates = split_certificates(text)
+    blocks = [
+        block
+        for certificate, block in certificates
+        if sha256_fingerprint(certificate) in kept_roots
+    ]
+    fingerprints = [sha256_fingerprint(certificate) for certificate, _ in certificates]
+    first = next(i for i, mark in enumerate(fingerprints) if mark in kept_roots)
+    if not set(fingerprints[first : first + len(blocks)]) <= kept_roots:
         what = (
             "holds the root that would go between those that stay, and istiod up to 1.29 takes only"
             " one piece of it"

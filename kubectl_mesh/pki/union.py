@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.own import Taken, judged
+from kubectl_mesh.pki.own import RootImport, root_problems
 from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.certificates import describe_certificate, extension_value, load_certificates
@@ -20,50 +20,50 @@ from kubectl_mesh.x509.chain import expiring_soon_problems
 from kubectl_mesh.x509.layout import ROOT_CERT, intermediate_folder
 
 
-def union(
+def merge_roots(
     others: Sequence[NamedFile],
-    kept: Mapping[str, bytes],
+    certs_files: Mapping[str, bytes],
     clusters: Sequence[str],
     now: datetime,
     *,
-    before: bool = False,
-) -> Taken:
+    first: bool = False,
+) -> RootImport:
     """The root that is there and those of `others`, as the new root-cert.pem and as the copies
     beside the intermediates of `clusters`.
 
     The others come behind it, or `before` it.
     """
     now = now.replace(microsecond=0)
-    problems = list(_missing_root_problems(kept))
-    whole, name = kept.get(ROOT_CERT, b""), f"certs/{ROOT_CERT}"
-    trusted = [(name, c) for c in load_certificates(name, whole)] if whole else []
+    problems = list(_missing_root_problems(certs_files))
+    bundle, name = certs_files.get(ROOT_CERT, b""), f"certs/{ROOT_CERT}"
+    trusted = [(name, c) for c in load_certificates(name, bundle)] if bundle else []
     warnings: list[Problem] = []
     for other in others:
         try:
-            found = load_certificates(other.name, other.body)
+            certificates = load_certificates(other.name, other.body)
         except MeshError as error:
             problems += error.problems
             continue
-        problems += [p for c in found for p in judged(other.name, c, now)]
-        warnings += [w for c in found for w in expiring_soon_problems(other.name, c, now)]
-        trusted += [(other.name, c) for c in found]
-        text = _line(other.body)
-        if text not in whole:
-            whole = text + whole if before else _line(whole) + text if whole else text
-    problems += ambiguous(trusted, kept, clusters)
+        problems += [p for c in certificates for p in root_problems(other.name, c, now)]
+        warnings += [w for c in certificates for w in expiring_soon_problems(other.name, c, now)]
+        trusted += [(other.name, c) for c in certificates]
+        text = _end_line(other.body)
+        if text not in bundle:
+            bundle = text + bundle if first else _end_line(bundle) + text if bundle else text
+    problems += ambiguous_root_problems(trusted, certs_files, clusters)
     if problems:
         raise MeshError(problems)
     copies = [f"{intermediate_folder(c)}/{ROOT_CERT}" for c in clusters]
     files = {
-        path: whole
+        path: bundle
         for path in (ROOT_CERT, *copies)
-        if kept.get(path) != whole and (path == ROOT_CERT or path in kept)
+        if certs_files.get(path) != bundle and (path == ROOT_CERT or path in certs_files)
     }
-    return Taken(files, tuple(sorted(set(warnings))))
+    return RootImport(files, tuple(sorted(set(warnings))))
 
 
-def _missing_root_problems(kept: Mapping[str, bytes]) -> Iterator[Problem]:
-    if ROOT_CERT not in kept:
+def _missing_root_problems(files: Mapping[str, bytes]) -> Iterator[Problem]:
+    if ROOT_CERT not in files:
         fix = (
             f"make one with `{mesh_command('init')}`, or take in your own with"
             f" `{mesh_command('certs import-root FILE --key FILE')}`"
@@ -77,9 +77,9 @@ def _missing_root_problems(kept: Mapping[str, bytes]) -> Iterator[Problem]:
         )
 
 
-def ambiguous(
+def ambiguous_root_problems(
     trusted: Sequence[tuple[str, x509.Certificate]],
-    kept: Mapping[str, bytes],
+    files: Mapping[str, bytes],
     clusters: Sequence[str],
 ) -> Iterable[Problem]:
     """Roots of one name that a proxy cannot tell apart.
@@ -110,7 +110,7 @@ def ambiguous(
         seen[name, str(certificate.serial_number)] = (name, certificate)
     for cluster in clusters:
         path = f"{intermediate_folder(cluster)}/cert-chain.pem"
-        for certificate in load_certificates(f"certs/{path}", kept[path]) if path in kept else ():
+        for certificate in load_certificates(f"certs/{path}", files[path]) if path in files else ():
             if (
                 certificate.issuer != certificate.subject
                 and certificate.issuer.public_bytes() in shared
@@ -140,24 +140,26 @@ def _same_key(one: x509.Certificate, other: x509.Certificate) -> bool:
     )
 
 
-def together(roots: Mapping[str, bytes]) -> bytes:
+def bundle_roots(roots: Mapping[str, bytes]) -> bytes:
     """The roots of all clusters as one bundle, each text once and in one piece; refused where a
     proxy could not tell them apart.
 
     `roots` are by their source.
     """
-    whole = b""
+    bundle = b""
     trusted: list[tuple[str, x509.Certificate]] = []
     for name, pem in roots.items():
         trusted += [(name, c) for c in load_certificates(name, pem)]
-        if _line(pem) not in whole and not (
-            whole and set(load_certificates(name, pem)) <= set(load_certificates(name, whole))
+        if _end_line(pem) not in bundle and not (
+            bundle and set(load_certificates(name, pem)) <= set(load_certificates(name, bundle))
         ):
-            whole += pem if not whole else (b"" if whole.endswith(b"\n") else b"\n") + _line(pem)
-    if problems := list(ambiguous(trusted, {}, ())):
+            bundle += (
+                pem if not bundle else (b"" if bundle.endswith(b"\n") else b"\n") + _end_line(pem)
+            )
+    if problems := list(ambiguous_root_problems(trusted, {}, ())):
         raise MeshError(problems)
-    return whole
+    return bundle
 
 
-def _line(pem: bytes) -> bytes:
+def _end_line(pem: bytes) -> bytes:
     return pem if pem.endswith(b"\n") else pem + b"\n"

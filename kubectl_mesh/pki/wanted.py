@@ -18,12 +18,12 @@ Progress = Callable[[int, int], None]
 """Told of each key: how many are made, and how many are to be made."""
 
 
-def silent(done: int, of: int) -> None:
+def ignore_progress(done: int, total: int) -> None:
     """Tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CertificateProfile:
     """What new certificates are to be like; `namespaces` has an entry per cluster of the plan."""
 
     organization: str
@@ -31,11 +31,11 @@ class Wanted:
     root_days: int
     intermediate_days: int
     namespaces: Mapping[str, str]
-    keyless: frozenset[str] = frozenset()
+    keyless_clusters: frozenset[str] = frozenset()
     """The clusters whose intermediate may be here without its key."""
-    others: Mapping[str, bytes] = field(default_factory=dict)
+    unselected_ca_certs: Mapping[str, bytes] = field(default_factory=dict)
     """The ca-cert.pem of clusters of the mesh that are not in this plan."""
-    organization_stated: bool = True
+    is_organization_stated: bool = True
     """False: nobody stated an organization, and the O= of an existing root comes before
     `organization`.
     """

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kubectl_mesh.model import Alerts, Expiry, Member, Pki, Plan
-from kubectl_mesh.pki.dates import of_cluster, shared
+from kubectl_mesh.pki.dates import list_cluster_expiries, list_shared_expiries
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.text import plain_text
 from kubectl_mesh.yaml_io.manifest import parse_yaml
@@ -29,7 +29,7 @@ def add(
     """What ends for all clusters, and what ends in this one."""
     rules = [
         rule
-        for date in sorted({*shared(pki), *of_cluster(plan, member, pki)})
+        for date in sorted({*list_shared_expiries(pki), *list_cluster_expiries(plan, member, pki)})
         for rule in _rules(plan.topology.mesh_id, date)
     ]
     if not rules:

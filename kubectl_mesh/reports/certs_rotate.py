@@ -7,9 +7,9 @@ from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations.certs_rotate import RotationResult, RotationStatus
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.root_rotation import own_trusts, waiting_time
-from kubectl_mesh.pki.ahead import lacking
-from kubectl_mesh.pki.joining import alone
-from kubectl_mesh.pki.rotation import Rotation, follows
+from kubectl_mesh.pki.ahead import missing_crl_problems
+from kubectl_mesh.pki.joining import find_self_signed_clusters
+from kubectl_mesh.pki.rotation import Rotation, next_step
 from kubectl_mesh.safety import rollout, rotation_steps
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
@@ -55,7 +55,7 @@ def step_text(inputs: CheckedInputs, on: Rotation) -> str:
         else "these commands name every workload that lacks it"
     )
     lines = [
-        f"{on.step}: {rotation_steps.describe_step(on.step, union=on.union)}",
+        f"{on.step}: {rotation_steps.describe_step(on.step, union=on.is_union)}",
         "",
         *_before_render_lines(inputs, on, signers),
         f"1. {mesh_command('render')}; look at the difference, and apply it, in any order",
@@ -65,7 +65,7 @@ def step_text(inputs: CheckedInputs, on: Rotation) -> str:
         f"2. see that it is everywhere; {how}:",
         *(f"     {line}" for line in _look_lines(inputs, on)),
         _advance_line(inputs, on, signers),
-        f"back: {rotation_steps.describe_rollback(on.step, union=on.union)}",
+        f"back: {rotation_steps.describe_rollback(on.step, union=on.is_union)}",
     ]
     return "\n".join(lines)
 
@@ -75,19 +75,21 @@ def _before_render_lines(
 ) -> list[str]:
     """What holders of roots do before a render."""
     lines = []
-    if on.step == "trust-both" and lacking(inputs.kept, {on.new}, inputs.machine.now):
+    if on.step == "trust-both" and missing_crl_problems(
+        inputs.kept, {on.new_root}, inputs.machine.now
+    ):
         lines.append(
             "0. have the new root sign a CRL, an empty one too, for proxies go by CRLs;"
             f" {mesh_command('certs crl --add FILE')}"
         )
     if inputs.topology.issuer != "csr" or not on.step.startswith("sign"):
         return lines
-    if on.union and on.step == "sign-old":
+    if on.is_union and on.step == "sign-old":
         return lines
-    right = on.old[0] if on.step == "sign-old" else on.new
+    right = on.old_roots[0] if on.step == "sign-old" else on.new_root
     late = [name for name, trust in signers.items() if trust.signer != right]
     if late:
-        whose = "--all" if len(late) == len(signers) and not on.union else " ".join(late)
+        whose = "--all" if len(late) == len(signers) and not on.is_union else " ".join(late)
         lines.append(
             f"0. {mesh_command(f'certs renew {whose}')}; have the {on.step[5:]} root sign the"
             " requests; certs import what comes back"
@@ -121,8 +123,8 @@ def _restart_lines(inputs: CheckedInputs, on: Rotation, names: Sequence[str]) ->
     restarts = list(
         rollout.restart_commands(on.step, topology.clusters, kind, ambient=topology.is_ambient)
     )
-    if on.union and on.step == "trust-both":
-        own_roots = alone(inputs.kept, names)
+    if on.is_union and on.step == "trust-both":
+        own_roots = find_self_signed_clusters(inputs.kept, names)
         restarts += [
             line
             for c in topology.clusters
@@ -143,7 +145,7 @@ def _look_lines(inputs: CheckedInputs, on: Rotation) -> Sequence[str]:
             topology.clusters,
             inputs.target.KIND,
             join_path(inputs.directory, "certs"),
-            removed_roots={"drop-old": on.old, "drop-new": (on.new,)}.get(on.step, ()),
+            removed_roots={"drop-old": on.old_roots, "drop-new": (on.new_root,)}.get(on.step, ()),
             ambient=topology.is_ambient,
         )
     )
@@ -153,7 +155,7 @@ def _advance_line(inputs: CheckedInputs, on: Rotation, signers: Mapping[str, Tru
     """When the next step may be taken, and which one it is."""
     wait = waiting_time(inputs, on)
     least = rollout.hours_text(wait.total_seconds())
-    then = follows(on, {t.signer or "" for t in signers.values()}) or "the end"
+    then = next_step(on, {t.signer or "" for t in signers.values()}) or "the end"
     advance = mesh_command(f"certs rotate-root advance --seen-for {least}")
     return (
         f"3. once every cluster has {f'had it for {least}' if wait else 'it'}: {advance}  ({then})"

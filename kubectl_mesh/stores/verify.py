@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import CACERTS_PATH, SEALED_PLACEHOLDER, FolderOnDisk, SecretManifest
-from kubectl_mesh.pki.issue import check_pair
+from kubectl_mesh.pki.issue import key_pair_problems
 from kubectl_mesh.stores.store import Store, StoreInputs
 
 REPAIR = "render it again where the keys and credentials are, and look at how it came to be so"
@@ -76,7 +76,7 @@ def compare(place: str, opened: Any, public: Any, text: Any, read: Any) -> Itera
         )
     if not paths and place.endswith(CACERTS_PATH):
         data = {name: base64.b64decode(value) for name, value in opened["data"].items()}
-        yield from check_pair(place, data["ca-cert.pem"], data["ca-key.pem"])
+        yield from key_pair_problems(place, data["ca-cert.pem"], data["ca-key.pem"])
 
 
 def _clear(manifest: Any, read: Any) -> Any:

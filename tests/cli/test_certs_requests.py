@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kubectl_mesh.pki.requests import read_request, request
+from kubectl_mesh.pki.requests import build_request, read_request
 from tests.conftest import TOP, Golden, Run, WorkDir
 
 CLUSTERS = ("context-east-1", "context-east-2", "context-west-1")
@@ -457,7 +457,7 @@ def test_requests_that_are_not_signed(
 ) -> None:
     """A signature under a root is for what this tool asks for, and for nothing else; all problems at once, nothing written."""
     key = ec.generate_private_key(ec.SECP256R1())
-    good = request("acme", "east", "istio-system", key)
+    good = build_request("acme", "east", "istio-system", key)
     assert read_request("x", good).cluster == "east"
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "www.example.com")])
     odd = {
@@ -468,8 +468,8 @@ def test_requests_that_are_not_signed(
         )
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.PEM),
-        "names.csr": request("acme", "east", "istio-system.svc.evil", key),
-        "small.csr": request("acme", "east", "x", ec.generate_private_key(ec.SECP224R1())),
+        "names.csr": build_request("acme", "east", "istio-system.svc.evil", key),
+        "small.csr": build_request("acme", "east", "x", ec.generate_private_key(ec.SECP224R1())),
         "bytes.csr": b"\x00\x01",
         "twice.csr": good,
         "once.csr": good,

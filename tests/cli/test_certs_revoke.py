@@ -582,18 +582,22 @@ def test_a_root_that_is_elsewhere_signs_its_own(workdir: Make, run: Run) -> None
     (mesh / "certs/root-key.pem").unlink()
     done(run, mesh, "remove", WEST)
     assert "`kubectl mesh certs crl --add FILE`" in run("certs", "revoke", WEST, cwd=mesh).err
-    signer = crl.Signer(root, key, "elsewhere")
+    signer = crl.CrlSigner(root, key, "elsewhere")
     mesh.write(
         "root.crl",
-        crl.sign(
-            signer, [revoking.entry(certificate(mesh, WEST), DAY)], 7, DAY, DAY + timedelta(days=90)
+        crl.sign_crl(
+            signer,
+            [revoking.revocation_entry(certificate(mesh, WEST), DAY)],
+            7,
+            DAY,
+            DAY + timedelta(days=90),
         ),
     )
     done(run, mesh, "certs", "crl", "--add", "root.crl")
     assert (verified(mesh, EAST), revoked(mesh)) == ("", True)
     done(run, mesh, "render")
-    other = crl.Signer(root, ec.generate_private_key(ec.SECP256R1()), "elsewhere")
-    mesh.write("root.crl", crl.sign(other, [], 8, DAY, DAY + timedelta(days=90)))
+    other = crl.CrlSigner(root, ec.generate_private_key(ec.SECP256R1()), "elsewhere")
+    mesh.write("root.crl", crl.sign_crl(other, [], 8, DAY, DAY + timedelta(days=90)))
     assert (
         "root.crl: is of no CA of this mesh, or not signed by it\n"
         in run("certs", "crl", "--add", "root.crl", cwd=mesh).err

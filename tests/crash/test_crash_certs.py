@@ -112,7 +112,7 @@ def like(found: Shot, other: Shot) -> bool:
 
 def pairs(found: Shot) -> bool:
     """Whether each intermediate in use has the key, the certificate, the chain and the root that belong together, by their bytes."""
-    from kubectl_mesh.pki.issue import check_pair
+    from kubectl_mesh.pki.issue import key_pair_problems
 
     for base in {
         p.rpartition("/")[0]
@@ -123,9 +123,9 @@ def pairs(found: Shot) -> bool:
             part: found[f"{base}/{part}.pem"][2]
             for part in ("ca-cert", "ca-key", "cert-chain", "root-cert")
         }
-        if check_pair(base, body["ca-cert"], body["ca-key"]) or not body["cert-chain"].startswith(
-            body["ca-cert"]
-        ):
+        if key_pair_problems(base, body["ca-cert"], body["ca-key"]) or not body[
+            "cert-chain"
+        ].startswith(body["ca-cert"]):
             return False
         if body["root-cert"] != found["certs/root-cert.pem"][2]:
             return False

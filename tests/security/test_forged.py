@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.make import build_root
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.wanted import CertificateProfile
 from kubectl_mesh.text import escape_for_json, escape_for_terminal
 from tests.conftest import CLUSTERS, SEED, TOP, Ran, Run, WorkDir
 
@@ -60,7 +60,9 @@ def certificate(
     """Writes a CA certificate whose subject has the name."""
     key = ec.generate_private_key(ec.SECP256R1())
     root = build_root(
-        Wanted("acme", "ec-p256", 3650, 730, {}), key, datetime.now(UTC) - timedelta(days=1)
+        CertificateProfile("acme", "ec-p256", 3650, 730, {}),
+        key,
+        datetime.now(UTC) - timedelta(days=1),
     )
     name = x509.Name(
         [

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.pki.make import build_root
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.wanted import CertificateProfile
 from tests.conftest import Run, WorkDir
 from tests.support.authorities import make_root, openssl
 from tests.support.clocks import Clock
@@ -162,7 +162,7 @@ def test_subjects_that_lead_astray(workdir: Make, run: Run, clock: Clock, tmp_pa
     """Controls and invisible characters of a subject reach no terminal and no calendar; in JSON they mean what they are."""
     mesh = workdir(over={"certificates": {"issuer": "csr"}})
     key = ec.generate_private_key(ec.SECP256R1())
-    root = build_root(Wanted("acme", "ec-p256", 3650, 730, {}), key, clock.now)
+    root = build_root(CertificateProfile("acme", "ec-p256", 3650, 730, {}), key, clock.now)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOSTILE)])
     builder = x509.CertificateBuilder(
         name,

@@ -67,14 +67,14 @@ def test_a_broken_barrier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broken_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were it not waited for the certificates of the workloads, traffic would be cut."""
-    monkeypatch.setattr(rotation, "early", lambda *args: None)
+    monkeypatch.setattr(rotation, "wait_problem", lambda *args: None)
     story = cut_within(12, first=3)
     assert "which trusts CN=Root CA" in story
 
 
 def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the old text not in the new one as it was, an istiod up to 1.29 would ignore it."""
-    begin = steps.begin
+    begin = steps.begin_rotation
 
     def broken(wanted: Any, have: CertsFolder, now: datetime) -> CertsChange:
         change = begin(wanted, have, now)
@@ -89,25 +89,25 @@ def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             },
         )
 
-    monkeypatch.setattr(steps, "begin", broken)
+    monkeypatch.setattr(steps, "begin_rotation", broken)
     assert "(1.29.10) ignores the roots of render" in cut_within(4, prepared=True)
 
 
 def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the new root to sign in the very render that brings it, traffic would be cut; the render refuses, so that is broken too."""
-    begin = steps.begin
+    begin = steps.begin_rotation
 
     def at_once(wanted: Any, have: CertsFolder, now: datetime) -> CertsChange:
         change = begin(wanted, have, now)
         kept = {**have.files, **change.write}
-        state = rotation.read(kept)
+        state = rotation.read_rotation(kept)
         assert state is not None
-        signs = steps.advance(state, wanted, replace(have, files=kept), now, local=True)
+        signs = steps.advance_rotation(state, wanted, replace(have, files=kept), now, local=True)
         put = {p: b for p, b in change.write.items() if p not in signs.rename} | dict(signs.write)
         put[signs.rename.pop("next-root-key.pem")] = kept["next-root-key.pem"]  # type: ignore[attr-defined]
         return replace(signs, write=put)
 
-    monkeypatch.setattr(steps, "begin", at_once)
+    monkeypatch.setattr(steps, "begin_rotation", at_once)
     monkeypatch.setattr(decade.trusting, "find_cuts", lambda before, after: ())
     assert "does not accept" in cut_within(3)
 
@@ -133,16 +133,16 @@ def test_crls_that_are_not_renewed_are_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_new_root_without_its_crl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did the CRL of the new root not go ahead of it, proxies would refuse what it signs."""
-    monkeypatch.setattr(steps, "ahead", lambda pem, kept, now: pem)
-    monkeypatch.setattr(steps, "lacking", lambda kept, marks, now: [])
-    monkeypatch.setattr(decade.revoking, "_with_roots", lambda wanted, *args: list(wanted))
+    monkeypatch.setattr(steps, "add_next_root_crl", lambda pem, kept, now: pem)
+    monkeypatch.setattr(steps, "missing_crl_problems", lambda kept, marks, now: [])
+    monkeypatch.setattr(decade.revoking, "_add_trusted_roots", lambda wanted, *args: list(wanted))
     monkeypatch.setattr(decade, "covers_roots", lambda crls, roots: True)
     assert cut_within(6, revokes=True).endswith("unable to get certificate CRL")
 
 
 def test_first_crls_of_today_alone_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Had the first bundle no CRL of what was replaced, whoever is late would be refused."""
-    monkeypatch.setattr(decade.revoking, "_replaced", lambda *args: iter(()))
+    monkeypatch.setattr(decade.revoking, "_find_replaced_signers", lambda *args: iter(()))
     assert cut_within(24, first=9, revokes=True).endswith("unable to get certificate CRL")
 
 

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh import targets
-from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, make_keys, pem_key
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, dump_key, generate_keys
+from kubectl_mesh.pki.wanted import CertificateProfile
 from tests.conftest import SEED, TOP, WorkDir
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -110,14 +110,14 @@ def root_of(mesh: WorkDir) -> tuple[x509.Certificate, Any]:
     return x509.load_pem_x509_certificate((mesh / "certs/root-cert.pem").read_bytes()), key
 
 
-def wanted(name: str, days: int = 30) -> Wanted:
+def wanted(name: str, days: int = 30) -> CertificateProfile:
     """How a certificate for a cluster is wanted."""
-    return Wanted("acme", "ec-p256", 3650, days, {name: "istio-system"})
+    return CertificateProfile("acme", "ec-p256", 3650, days, {name: "istio-system"})
 
 
 def wrong_root(mesh: WorkDir, name: str) -> None:
     """Another root in the place of the mesh's."""
-    key = make_keys("ec-p256", [], True, lambda done, of: None)[""]
+    key = generate_keys("ec-p256", [], True, lambda done, of: None)[""]
     cacerts(mesh, name, root_cert=_pem(build_root(wanted(name), key, datetime.now(UTC))))
 
 
@@ -132,7 +132,7 @@ def swapped(mesh: WorkDir, one: str, other: str) -> None:
 def reissued(mesh: WorkDir, name: str, start: timedelta, days: int) -> None:
     """An intermediate with another life, under the mesh's own root, which is backdated for it in tree and certs alike."""
     root, root_key = root_of(mesh)
-    key = make_keys("ec-p256", [name], False, lambda done, of: None)[name]
+    key = generate_keys("ec-p256", [name], False, lambda done, of: None)[name]
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(
         extensions=list(
@@ -155,7 +155,7 @@ def reissued(mesh: WorkDir, name: str, start: timedelta, days: int) -> None:
         mesh,
         name,
         ca_cert=_pem(certificate),
-        ca_key=pem_key(key),
+        ca_key=dump_key(key),
         cert_chain=_pem(certificate) + _pem(root),
     )
 

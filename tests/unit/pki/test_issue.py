@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import File, Pki, Server
-from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.make import make_keys
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.issue import issue_pki
+from kubectl_mesh.pki.make import generate_keys
+from kubectl_mesh.pki.wanted import CertificateProfile
 from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.certs_folder import CertsFolder
@@ -50,9 +50,9 @@ Kept = dict[str, bytes]
 
 def wanted(
     *names: str, key_type: str = "ec-p256", root_days: int = 3650, days: int = 730
-) -> Wanted:
+) -> CertificateProfile:
     """What a topology with these clusters asks for."""
-    return Wanted(
+    return CertificateProfile(
         "Acme, Inc.",
         key_type,
         root_days,
@@ -188,10 +188,10 @@ def refused(kept: Mapping[str, bytes], *names: str) -> list[str]:
         made.append(args)
         return {}
 
-    spy.setattr("kubectl_mesh.pki.issue.make_keys", make_keys)
+    spy.setattr("kubectl_mesh.pki.issue.generate_keys", make_keys)
     try:
         with pytest.raises(MeshError) as caught:
-            issue(wanted(*names or ("east",)), kept, NOW)
+            issue_pki(wanted(*names or ("east",)), kept, NOW)
     finally:
         spy.undo()
     assert made == []
@@ -214,7 +214,7 @@ def refused(kept: Mapping[str, bytes], *names: str) -> list[str]:
 def made(request: pytest.FixtureRequest) -> tuple[str, Pki]:
     """A mesh of two, made with one type of key."""
     clusters = ("east",) if request.param == "rsa-4096" else ("east", "west")
-    return request.param, issue(wanted(*clusters, key_type=request.param), {}, NOW)
+    return request.param, issue_pki(wanted(*clusters, key_type=request.param), {}, NOW)
 
 
 def test_the_root(made: tuple[str, Pki]) -> None:
@@ -363,7 +363,7 @@ def openssl(folder: Path, *args: str, body: bytes = b"") -> str:
 
 def test_nothing_outlives_the_root() -> None:
     """Where more days are asked for than the root has left, an intermediate ends with the root; where the root is younger, it begins with it."""
-    short = issue(wanted(root_days=100, days=730), {}, NOW)
+    short = issue_pki(wanted(root_days=100, days=730), {}, NOW)
     root = certificate(short.root_cert)
     for intermediate in short.intermediates.values():
         assert (
@@ -372,7 +372,7 @@ def test_nothing_outlives_the_root() -> None:
             == SECOND + 100 * DAY
         )
     fresh = Authority(start=SECOND - timedelta(minutes=1), end=SECOND + 1000 * DAY)
-    late = issue(wanted(), {"root-cert.pem": fresh.pem, "root-key.pem": pem(fresh.key)}, NOW)
+    late = issue_pki(wanted(), {"root-cert.pem": fresh.pem, "root-key.pem": pem(fresh.key)}, NOW)
     cert = certificate(late.intermediates["east"].ca_cert)
     assert cert.not_valid_before_utc == SECOND - timedelta(minutes=1)
     assert cert.not_valid_after_utc == SECOND + 730 * DAY
@@ -394,8 +394,10 @@ def test_nothing_outlives_the_root() -> None:
 )
 def test_any_mesh(names: list[str], root_days: int, days: int, organization: str) -> None:
     """Of any number of clusters every certificate verifies under the root, lies within its life, and has a serial and a key of its own."""
-    asked = Wanted(organization, "ec-p256", root_days, days, dict.fromkeys(names, "istio-system"))
-    mesh = issue(asked, {}, NOW)
+    asked = CertificateProfile(
+        organization, "ec-p256", root_days, days, dict.fromkeys(names, "istio-system")
+    )
+    mesh = issue_pki(asked, {}, NOW)
     root = certificate(mesh.root_cert)
     assert set(mesh.intermediates) == set(names)
     certs = [root, *(certificate(i.ca_cert) for i in mesh.intermediates.values())]
@@ -412,7 +414,7 @@ def test_any_mesh(names: list[str], root_days: int, days: int, organization: str
             cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value == organization
         )
     assert len({c.serial_number for c in certs}) == len({public(c) for c in certs}) == len(certs)
-    again = issue(asked, mesh.new_files, NOW + timedelta(hours=1))
+    again = issue_pki(asked, mesh.new_files, NOW + timedelta(hours=1))
     assert again.new_files == {}
     assert again.intermediates == mesh.intermediates
 
@@ -423,7 +425,7 @@ def test_any_mesh(names: list[str], root_days: int, days: int, organization: str
 @cache
 def mesh() -> Kept:
     """The files of a mesh of east and west."""
-    return dict(issue(wanted(), {}, NOW).new_files)
+    return dict(issue_pki(wanted(), {}, NOW).new_files)
 
 
 def test_what_is_there_is_kept() -> None:
@@ -433,7 +435,7 @@ def test_what_is_there_is_kept() -> None:
         for name, body in mesh().items()
     }
     kept = {name: body if name.endswith("key.pem") else kept[name] for name, body in mesh().items()}
-    again = issue(wanted(), kept, NOW + DAY)
+    again = issue_pki(wanted(), kept, NOW + DAY)
     assert again.new_files == {}
     assert again.root_cert == kept["root-cert.pem"]
     for name, intermediate in again.intermediates.items():
@@ -446,12 +448,12 @@ def test_what_is_there_is_kept() -> None:
 def test_a_render_needs_no_root_key() -> None:
     """With all intermediates there, the root's key need not be."""
     kept = {name: body for name, body in mesh().items() if name != "root-key.pem"}
-    assert issue(wanted(), kept, NOW).new_files == {}
+    assert issue_pki(wanted(), kept, NOW).new_files == {}
 
 
 def test_a_newcomer_gets_an_intermediate() -> None:
     """A cluster that is added gets an intermediate under the root that is there; the others stay."""
-    again = issue(wanted("east", "west", "north"), mesh(), NOW + DAY)
+    again = issue_pki(wanted("east", "west", "north"), mesh(), NOW + DAY)
     assert sorted(again.new_files) == [f"intermediate-north/{part}" for part in INTERMEDIATE_FILES]
     certificate(again.intermediates["north"].ca_cert).verify_directly_issued_by(
         certificate(mesh()["root-cert.pem"])
@@ -461,7 +463,7 @@ def test_a_newcomer_gets_an_intermediate() -> None:
 def test_what_was_left_is_of_no_matter() -> None:
     """The folder of a cluster that left the topology is not looked at."""
     kept = {**mesh(), "intermediate-west/ca-cert.pem": b"garbage"}
-    assert issue(wanted("east"), kept, NOW).new_files == {}
+    assert issue_pki(wanted("east"), kept, NOW).new_files == {}
 
 
 @pytest.mark.parametrize(
@@ -476,7 +478,7 @@ def test_a_kept_key_gets_its_certificate(key: Any) -> None:
         serialization.PrivateFormat.TraditionalOpenSSL,
     ):
         kept = {"root-key.pem": pem(key, layout), "intermediate-east/ca-key.pem": pem(key, layout)}
-        fresh = issue(wanted("east"), kept, NOW)
+        fresh = issue_pki(wanted("east"), kept, NOW)
         assert sorted(fresh.new_files) == [
             "intermediate-east/ca-cert.pem",
             "intermediate-east/cert-chain.pem",
@@ -497,7 +499,9 @@ def test_a_kept_key_gets_its_certificate(key: Any) -> None:
 def test_what_can_be_derived_is_made_anew(lost: tuple[str, ...]) -> None:
     """A lost chain or copy of the root is made again from what is there, as it was."""
     names = {f"intermediate-east/{part}" for part in lost}
-    again = issue(wanted(), {name: body for name, body in mesh().items() if name not in names}, NOW)
+    again = issue_pki(
+        wanted(), {name: body for name, body in mesh().items() if name not in names}, NOW
+    )
     assert again.new_files == {name: mesh()[name] for name in names}
 
 
@@ -509,10 +513,10 @@ def test_a_longer_chain_is_accepted() -> None:
     kept = kept_from(root, intermediate, sub)
     chain = "intermediate-east/cert-chain.pem"
     for body in (kept[chain], intermediate.pem + sub.pem, intermediate.pem + root.pem + sub.pem):
-        assert issue(wanted("east"), {**kept, chain: body}, NOW).new_files == {}
+        assert issue_pki(wanted("east"), {**kept, chain: body}, NOW).new_files == {}
     bundle = {**kept, "intermediate-east/ca-cert.pem": intermediate.pem + sub.pem}
     del bundle[chain]
-    done = issue(wanted("east"), bundle, NOW)
+    done = issue_pki(wanted("east"), bundle, NOW)
     assert set(done.new_files) == {chain}
 
 
@@ -525,7 +529,7 @@ def test_a_bundle_of_two_roots() -> None:
         "intermediate-east/root-cert.pem": bundle,
         "root-key.pem": pem(new.key),
     }
-    done = issue(wanted(), kept, NOW)
+    done = issue_pki(wanted(), kept, NOW)
     assert (
         done.root_cert
         == bundle
@@ -536,13 +540,13 @@ def test_a_bundle_of_two_roots() -> None:
     certificate(done.intermediates["west"].ca_cert).verify_directly_issued_by(new.certificate)
     assert done.intermediates["west"].cert_chain.endswith(new.pem)
     turned = {**kept, "intermediate-east/root-cert.pem": new.pem + old.pem}
-    assert issue(wanted("east"), turned, NOW).new_files == {}
+    assert issue_pki(wanted("east"), turned, NOW).new_files == {}
 
 
 def test_a_root_without_identifiers() -> None:
     """A root of old, without key identifiers, signs intermediates that have them."""
     root = Authority("Old", identifiers=False, sign=None)
-    done = issue(wanted(), {"root-cert.pem": root.pem, "root-key.pem": pem(root.key)}, NOW)
+    done = issue_pki(wanted(), {"root-cert.pem": root.pem, "root-key.pem": pem(root.key)}, NOW)
     cert = certificate(done.intermediates["east"].ca_cert)
     assert extension(
         cert, x509.AuthorityKeyIdentifier
@@ -557,7 +561,7 @@ def test_extended_key_usage_of_both_ends_is_accepted() -> None:
         [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE],
     ):
         kept = kept_from(root, Authority("East", root, extended=usage))
-        assert issue(wanted("east"), kept, NOW).new_files == {}
+        assert issue_pki(wanted("east"), kept, NOW).new_files == {}
 
 
 def test_what_ends_soon_is_warned_of() -> None:
@@ -566,7 +570,7 @@ def test_what_ends_soon_is_warned_of() -> None:
     for start, left, warned in ((700, 29, True), (700, 31, False), (50, 4, True), (50, 8, False)):
         intermediate = Authority("East", root, start=NOW - start * DAY, end=NOW + left * DAY)
         root = Authority("Root", key=root.key, start=NOW - 800 * DAY, end=NOW + 3000 * DAY)
-        warnings = issue(wanted("east"), kept_from(root, intermediate), NOW).warnings
+        warnings = issue_pki(wanted("east"), kept_from(root, intermediate), NOW).warnings
         assert [str(w.where) for w in warnings] == (
             ["certs/intermediate-east/ca-cert.pem"] if warned else []
         )
@@ -579,15 +583,17 @@ def test_whose_intermediate_it_is() -> None:
     """A certificate that two clusters share is warned of; one that was made for another cluster of the mesh, which has its own, is refused."""
     parts = {part: mesh()[f"intermediate-west/{part}"] for part in INTERMEDIATE_FILES}
     shared = {**mesh(), **{f"intermediate-east/{part}": body for part, body in parts.items()}}
-    found = [f"{w.where}: {w.what}" for w in issue(wanted(), shared, NOW).warnings]
+    found = [f"{w.where}: {w.what}" for w in issue_pki(wanted(), shared, NOW).warnings]
     assert f'{CERT.replace("east", "west")}: is the certificate of "east" too' in found
     assert f'{CERT}: was made for "west", as its L= says' in found
-    assert issue(wanted("east"), shared, NOW).warnings == ()
+    assert issue_pki(wanted("east"), shared, NOW).warnings == ()
     own = {"west": mesh()["intermediate-east/ca-cert.pem"]}
     with pytest.raises(MeshError, match='was made for "west", as its L= says'):
-        issue(replace(wanted("east"), others=own), shared, NOW)
+        issue_pki(replace(wanted("east"), unselected_ca_certs=own), shared, NOW)
     assert (
-        issue(replace(wanted("east"), others={"west": parts["ca-cert.pem"]}), shared, NOW).warnings
+        issue_pki(
+            replace(wanted("east"), unselected_ca_certs={"west": parts["ca-cert.pem"]}), shared, NOW
+        ).warnings
         == ()
     )
 
@@ -631,7 +637,7 @@ def test_dates() -> None:
     early = kept_from(root, Authority("East", root, start=NOW + DAY))
     assert refused(early) == [f"{CERT}: is not valid before 2026-03-02 12:00:00 UTC"]
     last = kept_from(root, Authority("East", root, end=SECOND + timedelta(seconds=1)))
-    assert issue(wanted("east"), last, NOW).new_files == {}
+    assert issue_pki(wanted("east"), last, NOW).new_files == {}
     over = kept_from(root, Authority("East", root, start=NOW - DAY, end=SECOND))
     assert refused(over) == [f"{CERT}: expired on 2026-03-01 12:00:00 UTC"]
     old = Authority("Root", start=NOW - 9 * DAY, end=NOW - DAY)
@@ -737,7 +743,7 @@ def test_a_signature_with_sha1(tmp_path: Path) -> None:
 
 def test_another_root() -> None:
     """An intermediate of another root, or of one of the same name, is refused."""
-    other = issue(wanted(), {}, NOW).new_files
+    other = issue_pki(wanted(), {}, NOW).new_files
     foreign = {
         **mesh(),
         **{name: body for name, body in other.items() if name.startswith("intermediate-east/")},
@@ -845,7 +851,7 @@ def test_what_openssl_says_of_path_lengths(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
     assert (done.returncode == 0) == good
     if good:
-        assert issue(wanted("east"), kept_from(root, east, sub), NOW).new_files == {}
+        assert issue_pki(wanted("east"), kept_from(root, east, sub), NOW).new_files == {}
 
 
 UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -939,7 +945,7 @@ def test_any_damage_is_a_sentence(name: str, data: st.DataObject) -> None:
     end = data.draw(st.integers(start, min(len(body), start + 20)))
     damaged = body[:start] + data.draw(st.binary(max_size=8)) + body[end:]
     try:
-        done = issue(wanted(), {**mesh(), name: damaged}, NOW)
+        done = issue_pki(wanted(), {**mesh(), name: damaged}, NOW)
     except MeshError as error:
         assert "PRIVATE KEY" not in str(error)
         return
@@ -970,7 +976,7 @@ def test_kept_keys_are_not_validated_number_by_number() -> None:
         serialization.load_pem_private_key(body, None)
     top = Authority("Root")
     kept = kept_from(top, Authority("East", top, key=root)) | {"intermediate-east/ca-key.pem": body}
-    assert issue(wanted("east"), kept, NOW).new_files == {}
+    assert issue_pki(wanted("east"), kept, NOW).new_files == {}
 
 
 def test_an_unchanged_mesh_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -990,14 +996,16 @@ def test_an_unchanged_mesh_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ec, "generate_private_key", never)
     monkeypatch.setattr(rsa, "generate_private_key", never)
     monkeypatch.setattr(x509, "CertificateBuilder", never)
-    assert issue(wanted(), kept, NOW).new_files == {}
+    assert issue_pki(wanted(), kept, NOW).new_files == {}
     assert loads == [{"unsafe_skip_rsa_key_validation": True}] * 3
 
 
 def test_progress_counts_rsa_keys() -> None:
     """While RSA keys are made, one is told how many of how many."""
     told: list[tuple[int, int]] = []
-    issue(wanted("east", key_type="rsa-2048"), {}, NOW, lambda done, of: told.append((done, of)))
+    issue_pki(
+        wanted("east", key_type="rsa-2048"), {}, NOW, lambda done, of: told.append((done, of))
+    )
     assert told == [(0, 2), (1, 2), (2, 2)]
 
 
@@ -1018,7 +1026,7 @@ def test_no_secret_has_a_repr() -> None:
         "t.yaml", b"mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n"
     )
     topology = validate_document(document, assets.load_schema("topology.schema.json"))
-    done = issue(wanted(), {}, NOW)
+    done = issue_pki(wanted(), {}, NOW)
     servers = {n: Server("https://203.0.113.1", mesh()["root-cert.pem"]) for n in ("east", "west")}
     tokens = {
         ("east", ""): {"token": "tokentokentoken-east"},
@@ -1051,7 +1059,7 @@ def test_no_secret_has_a_repr() -> None:
         KubeconfigContext(document.field_place(), ca=done.new_files["root-key.pem"]),
         document,
     ]
-    values.append(issue)
+    values.append(issue_pki)
     # The first line of PKCS#8 holds private numbers; on the second stands the public key too, which certificates show.
     secrets = [
         b.splitlines()[1].decode() for n, b in done.new_files.items() if n.endswith("key.pem")
@@ -1076,7 +1084,7 @@ def test_keys_where_no_thread_can_be_started(least: int, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(threading.Thread, "start", limited)
     told: list[tuple[int, int]] = []
-    made = make_keys(
+    made = generate_keys(
         "rsa-2048", ["a", "b", "c"], root=True, progress=lambda done, of: told.append((done, of))
     )
     assert sorted(made) == ["", "a", "b", "c"]

@@ -16,8 +16,8 @@ from kubectl_mesh.cli import clock
 from kubectl_mesh.model import Pki, Plan, Server, Tree
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import load_inputs
-from kubectl_mesh.pki.issue import issue
-from kubectl_mesh.pki.wanted import Wanted
+from kubectl_mesh.pki.issue import issue_pki
+from kubectl_mesh.pki.wanted import CertificateProfile
 from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render
@@ -102,8 +102,10 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
     target = KINDS["IstioControlPlane"]
     plan = make_plan(topology, target.traits(topology), KnownClusters(servers, tokens))
-    pki = issue(
-        Wanted("test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}),
+    pki = issue_pki(
+        CertificateProfile(
+            "test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}
+        ),
         KEPT,
         clock.now(),
     )
@@ -222,7 +224,7 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
         repr(rendered.plan),
         repr(rendered.pki),
         repr(rendered.tree),
-        repr(issue(Wanted("t", "ec-p256", 9, 9, {"a": "b"}), {}, clock.now())),
+        repr(issue_pki(CertificateProfile("t", "ec-p256", 9, 9, {"a": "b"}), {}, clock.now())),
     ]
     secrets = secrets_of(mesh.path)
     assert len(secrets) > 30
