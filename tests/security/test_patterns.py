@@ -43,7 +43,8 @@ OWN_TEXT = {
 AT_RUN_TIME: dict[str, list[str]] = {
     "kubectl_mesh.explain:recognise": [known.pattern for known in explain.MESSAGES],
     "kubectl_mesh.adopt.reasons:field_reason": [
-        pattern for pattern, _ in importlib.import_module("kubectl_mesh.adopt.reasons")._PATTERNS
+        pattern
+        for pattern, _ in importlib.import_module("kubectl_mesh.adopt.reasons")._FIELD_REASONS
     ],
     "kubectl_mesh.yaml_io.schema:compile_pattern": [],  # those of the schemas, see below
     "kubectl_mesh.stores.sops:unseal": ["^(data|stringData)$"],
