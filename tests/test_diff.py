@@ -24,6 +24,8 @@ from kubectl_mesh.reports.diff_text import text, value
 from kubectl_mesh.safety.steps import Constraint, rank_clusters
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import TOP, Golden, Run, merged
+from tests.support.goldens import CASES as GOLDEN_CASES
+from tests.support.goldens import rendered_tree
 
 CASES = TOP / "tests" / "diff"
 NAMES = sorted(p.parent.name for p in CASES.glob("*/case.yaml"))
@@ -667,38 +669,33 @@ def test_a_changed_remote_secret_by_version(version: str | None, said: str) -> N
     assert said in rule.sentence
 
 
-GOLDEN = sorted(p.parent for p in (TOP / "tests/golden").glob("*/tree"))
-
-
-@pytest.mark.parametrize("case_folder", GOLDEN, ids=lambda p: p.name)
-def test_any_two_trees_can_be_told_apart(case_folder: Path) -> None:
+@pytest.mark.parametrize("case", GOLDEN_CASES)
+def test_any_two_trees_can_be_told_apart(case: str) -> None:
     """All targets, stores and deliveries, each against each: no exception, a valid report, no secret; nothing against itself."""
     validator = jsonschema.Draft202012Validator(assets.load_schema("output/diff.schema.json"))
-    before = read_tree(str(case_folder / "tree"))
+    before = read_tree(str(rendered_tree(case)))
     assert not diff_trees(before, before, ("a", "b")).has_differences
-    hidden = secrets(case_folder)
-    at = GOLDEN.index(case_folder)
+    hidden = secrets(rendered_tree(case).parent)
+    at = GOLDEN_CASES.index(case)
     # Each with five others: all targets, stores and deliveries come before and after one another.
-    for other in [GOLDEN[(at + step) % len(GOLDEN)] for step in (1, 3, 7, 12, 19)]:
-        after = read_tree(str(other / "tree"))
+    for other in [GOLDEN_CASES[(at + step) % len(GOLDEN_CASES)] for step in (1, 3, 7, 12, 19)]:
+        after = read_tree(str(rendered_tree(other)))
         found = diff_trees(before, after, ("a", "b"))
         same = before == after
         assert found.has_differences != same or {
             n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in before.items()
-        } == {n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in after.items()}, (
-            other.name
-        )
+        } == {n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in after.items()}, other
         report = value(found)
         validator.validate(report)
         outputs = (json.dumps(report) + text(found) + markdown(found, 65536) + repr(found)).encode()
-        for secret in hidden | secrets(other):
-            assert secret not in outputs, (other.name, secret)
+        for secret in hidden | secrets(rendered_tree(other).parent):
+            assert secret not in outputs, (other, secret)
 
 
-@pytest.mark.parametrize("case_folder", GOLDEN, ids=lambda p: p.name)
-def test_a_tree_that_somebody_broke_is_told_and_not_stumbled_over(case_folder: Path) -> None:
+@pytest.mark.parametrize("case", GOLDEN_CASES)
+def test_a_tree_that_somebody_broke_is_told_and_not_stumbled_over(case: str) -> None:
     """Each file in turn emptied, cut, replaced by other YAML, taken away, made no file: a line or a problem, never an exception."""
-    before = read_tree(str(case_folder / "tree"))
+    before = read_tree(str(rendered_tree(case)))
     name = next(n for n in sorted(before) if n and not n.startswith("_"))
     for path, body in before[name].items():
         assert body is not None

@@ -102,11 +102,11 @@ def list_inputs(
     certificates and tokens; the dates of the last are put into `dates`.
     """
     sys.path.insert(0, str(TOP))
-    from tests.support.goldens import CASES, copy_of
+    from tests.support.goldens import CASES, copy_case
     from tools import changes
 
     for case in CASES:
-        yield copy_of(case, folder / f"golden-{case}")
+        yield copy_case(case, folder / f"golden-{case}")
     for case in sorted((TOP / "tests" / "moved").iterdir()):
         yield Path(shutil.copytree(case, folder / f"moved-{case.name}"))
     for seed in range(meshes):

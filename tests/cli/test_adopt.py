@@ -31,6 +31,7 @@ from tests.support.authorities import (
     secret,
     self_signed,
 )
+from tests.support.goldens import rendered_tree
 from tests.support.page_commands import LATER
 
 DUMPS = TOP / "tests" / "adopt"
@@ -1078,7 +1079,7 @@ EMPTY = (
 @pytest.mark.parametrize("case", EMPTY)
 def test_a_tree_of_our_own_comes_back(case: str, tmp_path: Path, run: Run) -> None:
     """The tree as dumps: no difference, and the same bytes in every manifest."""
-    tree = TOP / "tests" / "golden" / case / "tree"
+    tree = rendered_tree(case)
     folders = [p for p in sorted(tree.iterdir()) if not p.name.startswith("_")]
     words = [
         f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}" for p in folders
@@ -1107,7 +1108,6 @@ def test_a_tree_of_our_own_comes_back(case: str, tmp_path: Path, run: Run) -> No
 
 def test_what_a_tree_does_not_say_is_told(tmp_path: Path, run: Run) -> None:
     """Annotations of a Service may be anybody's, so they are told and not taken; an istioctl file states no version."""
-    golden = TOP / "tests" / "golden"
     for case, told in (
         (
             "two-networks",
@@ -1118,7 +1118,7 @@ def test_what_a_tree_does_not_say_is_told(tmp_path: Path, run: Run) -> None:
     ):
         words = [
             f"{json.loads((p / 'mesh.lock').read_text())['madeFrom']['context']}={p}"
-            for p in sorted((golden / case / "tree").iterdir())
+            for p in sorted(rendered_tree(case).iterdir())
         ]
         ran = run("adopt", *words, "-C", case, cwd=tmp_path)
         assert ran.code == 0, ran.err

@@ -24,7 +24,7 @@ from kubectl_mesh.model import CertsChange
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import TOP, Golden, Run, WorkDir
-from tests.support.goldens import DAY, copy_of
+from tests.support.goldens import DAY, copy_case
 
 Make = Callable[..., WorkDir]
 TEXTS = TOP / "tests" / "golden" / "certs"
@@ -35,7 +35,7 @@ NAMES = ("context-east-1", "context-east-2", "context-west-1")
 def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkDir:
     """The page's mesh with the certificates of the golden case, on the day of the golden cases."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
-    return WorkDir(copy_of("seed", tmp_path / "mesh"))
+    return WorkDir(copy_case("seed", tmp_path / "mesh"))
 
 
 def status(mesh: WorkDir, run: Run) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from kubectl_mesh.pki import crl
 from kubectl_mesh.pki import revoke as revoking
 from tests.conftest import Run, WorkDir, snapshot
 from tests.support.checked import valid
-from tests.support.goldens import GOLDEN, copy_of
+from tests.support.goldens import GOLDEN, copy_case
 
 Make = Callable[..., WorkDir]
 DAY = datetime.now(UTC).replace(microsecond=0)
@@ -607,7 +607,7 @@ def test_a_root_that_is_elsewhere_signs_its_own(workdir: Make, run: Run) -> None
 @pytest.mark.parametrize("case", ["sops", "sealed", "external"])
 def test_every_store_takes_it(case: str, tmp_path: Path, run: Run) -> None:
     """Encrypted with the rest, or in clear beside what a store of the user's holds; `verify` finds nothing."""
-    mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
+    mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     names = sorted(p.name for p in (mesh / "certs").glob("intermediate-*"))
     done(run, mesh, "render")
     shutil.copytree(mesh / "certs" / names[0], mesh / "old")

@@ -26,7 +26,7 @@ from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_document
 from tests.conftest import Ages, Controller, Golden, Run, WorkDir
 from tests.support.clocks import START, Clock
-from tests.support.goldens import copy_of
+from tests.support.goldens import copy_case
 from tests.support.rotations import (
     ISTIO,
     NAMES,
@@ -223,7 +223,7 @@ def test_what_each_step_says(tmp_path: Path, run: Run, clock: Clock, golden: Gol
         ),
         ("ambient", ISTIO, {"istio": {"dataPlane": "ambient"}}, ("--with-restarts",)),
     ):
-        mesh = WorkDir(copy_of("first-day", tmp_path / case))
+        mesh = WorkDir(copy_case("first-day", tmp_path / case))
         mesh.write("base.yaml", base)
         mesh.topology({"certificates": {"keyType": "ec-p256"}, **topology})
         if case == "ambient":

@@ -23,7 +23,7 @@ from kubectl_mesh.graph.edges import BROKEN, NONE, READS, STALE, WAITS, Reading
 from kubectl_mesh.graph.letters import width, wrap
 from kubectl_mesh.graph.mermaid import _text as mermaid_text
 from tests.conftest import TOP, Golden, Run, WorkDir
-from tests.support.goldens import CASES, DAY, GOLDEN, copy_of
+from tests.support.goldens import CASES, DAY, GOLDEN, copy_case, rendered_tree
 from tests.support.pictures import HOSTILE, ODD, REGIONS, fleet, graph, rendered
 
 Make = Callable[..., WorkDir]
@@ -166,7 +166,7 @@ def secrets_of(case: Path) -> Iterator[str]:
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----(.*?)-----END", text, re.DOTALL
         ):
             yield from (line.strip() for line in block.splitlines() if len(line.strip()) > 20)
-        if "/tree/" in str(path):
+        if "/out/" in str(path):
             yield from re.findall(r"ENC\[[^\]]*\]|data:([A-Za-z0-9+/=]{24,})", text)
             yield from re.findall(
                 r'"?(?:ca-key\.pem|token|[a-z0-9-]+)"?: "?([A-Za-z0-9+/=]{60,})"?$',
@@ -178,10 +178,10 @@ def secrets_of(case: Path) -> Iterator[str]:
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_secret(run: Run, tmp_path: Path, case: str) -> None:
     """In no format, for no case: no key, no token, no ciphertext, nor the base64 of one."""
-    mesh = copy_of(case, tmp_path / "mesh")
-    if not (mesh / "out").exists():
-        shutil.copytree(GOLDEN / case / "tree", mesh / "out")
-    hidden = {s for s in secrets_of(GOLDEN / case) if s}
+    mesh = copy_case(case, tmp_path / "mesh")
+    shutil.rmtree(mesh / "out", ignore_errors=True)
+    shutil.copytree(rendered_tree(case), mesh / "out")
+    hidden = {s for s in secrets_of(mesh) if s}
     hidden |= {base64.b64encode(s.encode()).decode() for s in hidden if len(s) < 5000}
     # Mere names of files can be as long as a token; what is looked for is not in the topology.
     for form in FORMATS:
@@ -194,8 +194,9 @@ def test_nothing_secret(run: Run, tmp_path: Path, case: str) -> None:
 
 def test_there_is_something_secret_to_look_for() -> None:
     """The test above would be empty if nothing was found in the cases."""
-    assert len(set(secrets_of(GOLDEN / "seed"))) > 10
-    assert any(s.startswith("ENC[") or len(s) > 60 for s in secrets_of(GOLDEN / "sops"))
+    assert len(set(secrets_of(rendered_tree("seed").parent))) > 10
+    encrypted = secrets_of(rendered_tree("sops").parent)
+    assert any(s.startswith("ENC[") or len(s) > 60 for s in encrypted)
 
 
 # That it can be read
@@ -555,7 +556,7 @@ def test_edges_as_bits() -> None:
 
 def test_primary_and_remote(run: Run, tmp_path: Path) -> None:
     """A cluster without an istiod is served, and reads nobody; that is no exception."""
-    mesh = copy_of("primary-remote", tmp_path / "mesh")
+    mesh = copy_case("primary-remote", tmp_path / "mesh")
     assert run("render", cwd=mesh).code == 0
     assert told(run, mesh) == (
         "full mesh: every istiod reads every other cluster",

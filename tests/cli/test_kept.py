@@ -9,7 +9,7 @@ import pytest
 
 from kubectl_mesh.cli import clock
 from tests.conftest import TOP, Run
-from tests.support.goldens import copy_of
+from tests.support.goldens import copy_case
 
 KEPT = TOP / "tests" / "kept" / "63637b9"
 Words = list[str]
@@ -87,7 +87,7 @@ def test_a_report_has_all_that_it_had(
     monkeypatch.setattr(clock, "now", lambda: datetime(2026, 12, 1, 12, tzinfo=UTC))
     mesh = tmp_path / "mesh"
     if case:
-        copy_of(case, mesh)
+        copy_case(case, mesh)
     else:
         mesh.mkdir()
     for earlier in before:

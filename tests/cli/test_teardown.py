@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import yaml
 from kubectl_mesh import targets
 from kubectl_mesh.model.git_url import flux_url, is_argocd_url
 from tests.conftest import TOP, Ran, Run, WorkDir
+from tests.support.goldens import CASES as GOLDEN_CASES
+from tests.support.goldens import rendered_tree
 from tests.support.programs import tool as program
 from tests.support.standin_cluster import World, chart_objects, simplify_object
 
@@ -804,7 +806,7 @@ def test_readme_validates_every_tree(tmp_path: Path) -> None:
     )
     (folder / "kubectl").chmod(0o755)
     (folder / "kubeconform").symlink_to(program("kubeconform"))
-    trees: Sequence[Path] = sorted((TOP / "tests/golden").glob("*/tree"))
+    trees = [rendered_tree(case) for case in GOLDEN_CASES]
     assert any(list(tree.rglob(".ksops.yaml")) for tree in trees)
     loop = "".join(
         f"rm -rf out && ln -s {tree} out\n{command.removesuffix(' out')} out/\n" for tree in trees

@@ -18,7 +18,7 @@ from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load_document
 from tests.conftest import Golden, Run, WorkDir, snapshot
 from tests.support.checked import valid
-from tests.support.goldens import GOLDEN, copy_of, files
+from tests.support.goldens import GOLDEN, copy_case, read_files, rendered_tree
 
 Make = Callable[..., WorkDir]
 DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)
@@ -88,8 +88,8 @@ def test_three_renders(
 ) -> None:
     """What each step says, and which files of the tree each of its renders changes, in every store; `render --check` holds after each."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
-    mesh = copy_of(case, tmp_path / "mesh")
-    name = min(p.name for p in (GOLDEN / case / "tree").iterdir() if p.name[0] != "_")
+    mesh = copy_case(case, tmp_path / "mesh")
+    name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     assert run("render", cwd=mesh).code == 0
     story = ""
     for number, words in enumerate(
@@ -103,15 +103,15 @@ def test_three_renders(
             ):
                 (mesh / "credentials" / f"{peer}.g2").write_text("next-token-of-" + peer)
                 (mesh / "credentials" / f"{peer}.g2").chmod(0o600)
-        before = files(mesh / "out")
+        before = read_files(mesh / "out")
         ran = run("tokens", "rotate", name, *words, cwd=mesh)
         assert ran.code == 0, ran.err
         story += f"\n$ kubectl mesh tokens rotate {name} {' '.join(words)}\n{ran.out}"
-        assert files(mesh / "out") == before
+        assert read_files(mesh / "out") == before
         render = ("render", *(("--with-restarts",) if "render --with-restarts" in ran.out else ()))
         ran = run(*render, cwd=mesh)
         assert ran.code == 0, ran.err
-        after = files(mesh / "out")
+        after = read_files(mesh / "out")
         story += f"\n$ kubectl mesh {' '.join(render)}\n{ran.out}"
         for path in sorted({*before, *after}):
             if before.get(path) != after.get(path) and not path.endswith(
@@ -168,7 +168,7 @@ def test_a_render_names_whose_rotation_goes_on(mesh: WorkDir, run: Run) -> None:
 def test_only_one_object_pushes(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the store external the same PushSecret pushes the other Secret: `kubectl apply` would leave a second one there, pushing the old token for ever."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
-    mesh = WorkDir(copy_of("external", tmp_path / "mesh"))
+    mesh = WorkDir(copy_case("external", tmp_path / "mesh"))
     pushed = []
     for step in ("", "begin", "advance", "advance"):
         if step:
@@ -246,7 +246,7 @@ def test_advance_refuses_to_skip(mesh: WorkDir, run: Run) -> None:
 def test_abort_goes_back(mesh: WorkDir, run: Run) -> None:
     """A step at a time, each with a render between; unless nothing was rendered yet."""
     first = (mesh / "topology.yaml").read_text()
-    tree = files(mesh / "out")
+    tree = read_files(mesh / "out")
     done(run, mesh, "tokens", "rotate", EAST, "begin")
     assert "goes, and its token is void" in done(run, mesh, "tokens", "rotate", EAST, "abort")
     assert (mesh / "topology.yaml").read_text() == first
@@ -292,7 +292,7 @@ def test_abort_goes_back(mesh: WorkDir, run: Run) -> None:
         "last": 2,
     }
     done(run, mesh, "render")
-    assert files(mesh / "out") == tree
+    assert read_files(mesh / "out") == tree
     # A cluster that is late with this render takes the Secret of generation 2 away whenever it applies it: its number is not used again.
     (mesh / f"credentials/{EAST}.token.g2").unlink()
     done(run, mesh, "tokens", "rotate", EAST, "begin")
@@ -314,8 +314,8 @@ def test_abort_refuses_to_go_back_to_a_token_that_is_not_here(
 ) -> None:
     """As of a peer that joined meanwhile: each render from there would be refused. The topology stays, and with the token abort is possible."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
-    mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
-    name = min(p.name for p in (GOLDEN / case / "tree").iterdir() if p.name[0] != "_")
+    mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
+    name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     done(run, mesh, "render")
     done(run, mesh, "tokens", "rotate", name, "begin", "--with-restarts")
     done(run, mesh, "render")
@@ -390,9 +390,9 @@ def test_render_refuses_a_step_that_was_skipped_by_hand(mesh: WorkDir, run: Run)
     """The old token must not go while the peers move, whoever edits the topology."""
     mesh.write(f"credentials/{EAST}.token.g2", "next", 0o600)
     mesh.topology({"contexts": {EAST: {"tokens": {"generation": 2}}}})
-    before = files(mesh / "out")
+    before = read_files(mesh / "out")
     ran = run("render", cwd=mesh)
-    assert (ran.code, files(mesh / "out") == before) == (2, True)
+    assert (ran.code, read_files(mesh / "out") == before) == (2, True)
     assert (
         f"its Secret {SECRET} would go in the same render in which 2 directories would move to another token\n"
         in ran.err
@@ -406,8 +406,8 @@ def test_a_sealed_token_of_another_generation_is_not_kept(
 ) -> None:
     """Where the tokens are not, a move is refused: the tree holds the old one, and would go on holding it."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
-    mesh = copy_of("sops", tmp_path / "mesh")
-    name = min(p.name for p in (GOLDEN / "sops/tree").iterdir() if p.name[0] != "_")
+    mesh = copy_case("sops", tmp_path / "mesh")
+    name = min(p.name for p in rendered_tree("sops").iterdir() if p.name[0] != "_")
     assert run("render", cwd=mesh).code == 0
     (mesh / "credentials" / f"{name}.token").unlink()
     assert run("render", "--check", cwd=mesh).code == 0
@@ -433,7 +433,7 @@ def stated(mesh: WorkDir, version: str) -> None:
 
 def on_version(version: str | None, tmp_path: Path, run: Run) -> WorkDir:
     """The mesh of two networks on a version of Istio, rendered; None: an IstioOperator, and no file that says which."""
-    mesh = WorkDir(copy_of("two-networks", tmp_path / "mesh"))
+    mesh = WorkDir(copy_case("two-networks", tmp_path / "mesh"))
     if version is None:
         mesh.topology({"secrets": {"store": "plain"}})
         mesh.write(
@@ -565,7 +565,7 @@ def test_the_restart_is_where_the_change_is_applied(
 ) -> None:
     """Of a bundle after its apply; where a tool or an operator brings the change, once it has."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
-    mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
+    mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     stated(mesh, "1.30.3")
     done(run, mesh, "render")
     name, peer = sorted(p.name for p in (mesh / "out").iterdir() if p.name[0] != "_")[:2]
@@ -617,8 +617,8 @@ def test_the_last_commit_must_hold_the_step(
 ) -> None:
     """A tree on disk is in no cluster: neither a move, nor the end of a token, nor the way back, before the step is committed and was seen."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
-    mesh = WorkDir(copy_of(case, tmp_path / "mesh"))
-    name = min(p.name for p in (GOLDEN / case / "tree").iterdir() if p.name[0] != "_")
+    mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
+    name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     if case in ("two-networks", "per-peer", "bundle"):
         mesh.topology({"secrets": {"store": "plain"}})
     subprocess.run(["git", "init", "-q", mesh.path], check=True)

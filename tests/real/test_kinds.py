@@ -17,12 +17,17 @@ from kubectl_mesh.stores import sealed
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.write import dump_yaml
 from tests.conftest import Run
-from tests.support.goldens import CASES, GOLDEN
+from tests.support.goldens import CASES, GOLDEN, rendered_tree
 from tests.support.programs import SHARED, location, tool
 
-TREES = [GOLDEN / case / "tree" for case in CASES]
 HIDDEN = r"(^|/)\.[^/]*$"
 """The settings for sops and KSOPS, which are no objects of a cluster."""
+
+
+@pytest.fixture
+def tree(request: pytest.FixtureRequest) -> Path:
+    """The rendered tree of the case that is the parameter."""
+    return rendered_tree(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +42,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
             return made.get(tree, tree)
         made[tree] = tmp_path_factory.mktemp("opened") / "tree"
         shutil.copytree(tree, made[tree])
-        keys = {p.name.split(".")[0]: p for p in (tree.parent / "in").glob("*key")}
+        keys = {p.name.split(".")[0]: p for p in tree.parent.glob("*key")}
         for path in made[tree].rglob("*.yaml"):
             text = path.read_text()
             owner = path.relative_to(made[tree]).parts[0]
@@ -53,7 +58,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
                     ).stdout
                 )
             elif "kind: SealedSecret\n" in text:
-                key = (tree.parent / "in" / f"{owner}.sealing.key").read_bytes()
+                key = (tree.parent / f"{owner}.sealing.key").read_bytes()
                 path.write_text(
                     dump_yaml(sealed.unseal(sealed.private_keys("key", key), text.encode()))
                 )
@@ -62,7 +67,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     return copy
 
 
-@pytest.mark.parametrize("tree", TREES, ids=CASES)
+@pytest.mark.parametrize("tree", CASES, indirect=True)
 def test_kubeconform_with_the_own_schemas(tree: Path, run: Run) -> None:
     """Every manifest is known and valid, strictly; none is skipped."""
     words = [
@@ -88,7 +93,7 @@ def test_kubeconform_with_the_own_schemas(tree: Path, run: Run) -> None:
     }
 
 
-@pytest.mark.parametrize("tree", TREES, ids=CASES)
+@pytest.mark.parametrize("tree", CASES, indirect=True)
 def test_kubeconform_with_the_schemas_of_upstream(
     tree: Path, opened: Callable[[Path], Path], tmp_path: Path
 ) -> None:
@@ -161,7 +166,7 @@ def test_the_own_schemas_refuse_what_is_wrong(
     """A schema that takes anything would make the test above worth nothing."""
     case, _, path = name.rpartition(":")
     text = (
-        GOLDEN / (case or "seed") / "tree" / ("east" if case else "context-east-1") / path
+        rendered_tree(case or "seed") / ("east" if case else "context-east-1") / path
     ).read_text()
     assert right in text
     (tmp_path / "broken.yaml").write_text(text.replace(right, wrong))
@@ -175,7 +180,7 @@ def test_the_own_schemas_refuse_what_is_wrong(
     assert subprocess.run(words, capture_output=True, check=False).returncode == 1
 
 
-@pytest.mark.parametrize("tree", TREES, ids=CASES)
+@pytest.mark.parametrize("tree", CASES, indirect=True)
 def test_kubectl_builds_each_cluster(tree: Path) -> None:
     """`kubectl kustomize` of each directory and each stage gives every object once; what only istioctl reads is in none."""
     kubectl = tool("kubectl")
@@ -221,7 +226,7 @@ def test_kubectl_builds_each_cluster(tree: Path) -> None:
         assert objects
 
 
-@pytest.mark.parametrize("tree", TREES, ids=CASES)
+@pytest.mark.parametrize("tree", CASES, indirect=True)
 def test_readers_agree(tree: Path, opened: Callable[[Path], Path]) -> None:
     """PyYAML (YAML 1.1) and ruamel (YAML 1.2) read every file alike, the kubeconfigs inside included; names stay texts."""
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
@@ -253,7 +258,7 @@ def test_kubectl_reads_the_kubeconfigs(tmp_path: Path) -> None:
     """The real kubectl takes the kubeconfig of each remote secret, IPv6 and all."""
     kubectl = tool("kubectl")
     servers = set()
-    for path in sorted((GOLDEN / "fleet/tree").rglob("remote-secrets/*.yaml")):
+    for path in sorted(rendered_tree("fleet").rglob("remote-secrets/*.yaml")):
         ((name, data),) = yaml.safe_load(path.read_text())["data"].items()
         (tmp_path / "config").write_bytes(base64.b64decode(data))
         (tmp_path / "config").chmod(0o600)
@@ -274,7 +279,7 @@ def test_kubectl_reads_the_kubeconfigs(tmp_path: Path) -> None:
     assert len(servers) == 6
 
 
-@pytest.mark.parametrize("tree", TREES, ids=CASES)
+@pytest.mark.parametrize("tree", CASES, indirect=True)
 def test_openssl_accepts_the_rendered_certificates(
     tree: Path, tmp_path: Path, opened: Callable[[Path], Path]
 ) -> None:
@@ -316,7 +321,7 @@ def test_openssl_accepts_the_rendered_certificates(
 def test_every_rendered_kind_has_a_schema() -> None:
     """The schemas are those of the kinds that are rendered: none lacks, none is idle."""
     kinds = set()
-    for tree in TREES:
+    for tree in map(rendered_tree, CASES):
         for path in tree.rglob("[!.]*.yaml"):
             value = yaml.safe_load(path.read_text())
             group, _, version = value["apiVersion"].rpartition("/")
@@ -325,14 +330,14 @@ def test_every_rendered_kind_has_a_schema() -> None:
 
 
 ISTIOCTL = [
-    GOLDEN / case / "tree"
+    case
     for case in CASES
     if (GOLDEN / case / "in/base.yaml").is_file()
     and case not in ("seed", "fleet", "istioctl-1.6", "istioctl-1.20")
 ]
 
 
-@pytest.mark.parametrize("tree", ISTIOCTL, ids=[t.parent.name for t in ISTIOCTL])
+@pytest.mark.parametrize("tree", ISTIOCTL, indirect=True)
 def test_istioctl_has_nothing_to_say(tree: Path, tmp_path: Path) -> None:
     """Today's istioctl reads every IstioOperator, and finds nothing in any manifest, offline."""
     istioctl = tool("istioctl")
@@ -374,7 +379,7 @@ def test_ksops_is_asked_for_every_sealed_file(tmp_path: Path) -> None:
     """What a kustomization leaves to KSOPS, and what it lists, are together all files, each once; nothing sealed is applied as it is."""
     seen = 0
     for case in ("sops-argocd", "sops"):
-        for path in (GOLDEN / case / "tree").rglob("kustomization.yaml"):
+        for path in rendered_tree(case).rglob("kustomization.yaml"):
             value = yaml.safe_load(path.read_text())
             listed = [path.parent / name for name in value.get("resources", [])]
             left = []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kubectl_mesh.credentials import leaks
 from kubectl_mesh.text import single_line
 from tests.conftest import CLUSTERS, Ages, Controller, Run, WorkDir
-from tests.support.goldens import CASES, GOLDEN
+from tests.support.goldens import CASES, GOLDEN, rendered_tree
 from tests.support.programs import git
 from tests.support.sealed_trees import EXTERNAL, SAIL, forms, tree
 
@@ -439,7 +439,7 @@ SECRETIVE = [
 
 @pytest.mark.parametrize("case", SECRETIVE)
 def test_no_secret_is_in_a_golden_tree(case: str) -> None:
-    """Nor in the report or the description beside it."""
+    """Nor in what is pinned of it, in the report or in the description."""
     private = [
         p
         for p in (GOLDEN / case / "in").rglob("*")
@@ -447,8 +447,11 @@ def test_no_secret_is_in_a_golden_tree(case: str) -> None:
     ]
     everything = b"\n".join(
         p.read_bytes()
-        for top in ("tree", "stdout.txt", "stderr.txt", "describe.txt")
-        for p in [GOLDEN / case / top, *(GOLDEN / case / top).rglob("*")]
+        for p in [
+            *rendered_tree(case).rglob("*"),
+            *(GOLDEN / case / "tree").rglob("*"),
+            *(GOLDEN / case).glob("*.txt"),
+        ]
         if p.is_file()
     )
     assert [n for n in needles(private) if n in everything] == []

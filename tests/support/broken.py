@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from kubectl_mesh import targets
 from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, dump_key, generate_keys
 from kubectl_mesh.pki.wanted import CertificateProfile
-from tests.conftest import SEED, TOP, WorkDir
+from tests.conftest import SEED, WorkDir
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 FOREVER = "made-up-token-of-"
@@ -250,7 +250,7 @@ def stale(mesh: WorkDir, name: str) -> None:
     """A file of an earlier render, left in the tree."""
     mesh.write(
         f"out/{name}/3-mesh/old-gateway.yaml",
-        (TOP / "tests/golden/two-networks/tree/east/3-mesh/reader-token.yaml").read_bytes(),
+        (mesh / f"out/{name}/3-mesh/reader-token.yaml").read_bytes(),
     )
 
 

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from kubectl_mesh.checks.table import CHECKS
-from tests.conftest import TOP, Run, WorkDir
+from tests.conftest import Run, WorkDir
 from tests.support import broken
 from tests.support.authorities import authority
 from tests.support.broken import Break, make
+from tests.support.goldens import CASES, GOLDEN, rendered_tree
 
 REMEDIES = {check.id: check.remedy for check in CHECKS}
 
@@ -460,15 +461,12 @@ def test_the_tree_is_read_though_the_inputs_are_wrong(
     ]
 
 
-CASES = sorted(p.parent.name for p in (TOP / "tests/golden").glob("*/tree"))
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_golden_trees_trip_no_check_of_the_tree(case: str, tmp_path: Path, run: Run) -> None:
     """A stranger beside the tree makes `check` read all of it: whatever the kind, the store and the delivery, nothing else is said."""
-    shutil.copytree(TOP / "tests/golden" / case / "in", tmp_path / "in")
+    shutil.copytree(GOLDEN / case / "in", tmp_path / "in")
     made = WorkDir(tmp_path / "in")
-    shutil.copytree(TOP / "tests/golden" / case / "tree", made / "out")
+    shutil.copytree(rendered_tree(case), made / "out")
     names = [p.name for p in (made / "out").iterdir()]
     for name in names:
         made.write(f"out/{name}/note.txt", "mine")

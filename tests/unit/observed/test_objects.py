@@ -17,14 +17,11 @@ from kubectl_mesh.observed.objects import DumpedObject
 from kubectl_mesh.observed.remote_dumps import is_dumped_remote_secret, parse_remote_secrets
 from kubectl_mesh.observed.sources import read_tree
 from kubectl_mesh.yaml_io.read import load_document
-from tests.conftest import TOP
-
-GOLDEN = TOP / "tests" / "golden"
-CASES = sorted(p.parent.name for p in GOLDEN.glob("*/tree"))
+from tests.support.goldens import CASES, rendered_tree
 
 
 def tree(case: str) -> dict[str, dict[str, bytes | None]]:
-    return read_tree(str(GOLDEN / case / "tree"))
+    return read_tree(str(rendered_tree(case)))
 
 
 def found(file: str, body: bytes) -> list[DumpedObject]:

@@ -14,16 +14,14 @@ from kubectl_mesh.observed import TreeReader, read_mesh_state
 from kubectl_mesh.observed.parse import exclude_paths
 from kubectl_mesh.observed.sources import convert_rendered_tree, read_tree
 from kubectl_mesh.observed.values import MeshState
-from tests.conftest import TOP
+from tests.support.goldens import CASES, GOLDEN, rendered_tree
 
-GOLDEN = TOP / "tests" / "golden"
-CASES = sorted(p.parent.name for p in GOLDEN.glob("*/tree"))
 Tree = dict[str, dict[str, bytes | None]]
 
 
 def tree(case: str) -> Tree:
     """A golden tree, read by nothing of ours."""
-    top = GOLDEN / case / "tree"
+    top = rendered_tree(case)
     return {
         d.name: {p.relative_to(d).as_posix(): p.read_bytes() for p in d.rglob("*") if p.is_file()}
         for d in top.iterdir()
@@ -246,10 +244,10 @@ def test_nothing_secret_is_in_a_repr(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_disk_and_memory_say_the_same(case: str) -> None:
     """Read through descriptors, or as a render would hand it over."""
-    assert read_tree(str(GOLDEN / case / "tree")) == tree(case)
+    assert read_tree(str(rendered_tree(case))) == tree(case)
     reader = TreeReader()
     assert (
-        reader.read_state(read_tree(str(GOLDEN / case / "tree")))
+        reader.read_state(read_tree(str(rendered_tree(case))))
         == reader.read_state(tree(case))
         == read_mesh_state(tree(case))
     )

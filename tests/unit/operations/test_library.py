@@ -15,7 +15,7 @@ import kubectl_mesh
 from kubectl_mesh import MeshError, build, check, diff, load
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from tests.conftest import TOP, Run, WorkDir
-from tests.support.goldens import files
+from tests.support.goldens import read_files
 
 Make = Callable[..., WorkDir]
 NOW = datetime.now(UTC)
@@ -47,7 +47,7 @@ def test_the_program_of_the_page_runs(workdir: Make, run: Run, tmp_path: Path) -
     assert run("render", cwd=made).code == 0
     same = printed(made.path.parent)
     assert (same.returncode, same.stderr) == (0, "")
-    assert same.stdout.splitlines() == [f"{len(files(made / 'out'))} files, 0 clusters change"]
+    assert same.stdout.splitlines() == [f"{len(read_files(made / 'out'))} files, 0 clusters change"]
     made.write("credentials/context-east-1.token", "")
     wrong = printed(made.path.parent)
     assert wrong.returncode == 1
@@ -88,7 +88,7 @@ def test_a_build_is_what_a_render_writes(workdir: Make, run: Run) -> None:
     for path, body in built.certs.items():
         made.write(f"certs/{path}", body, 0o600)
     assert run("render", cwd=made).code == 0
-    assert files(made / "out") == built.tree
+    assert read_files(made / "out") == built.tree
     again = build(load(made.path, NOW))
     assert (again.tree, again.certs) == (built.tree, {})
 

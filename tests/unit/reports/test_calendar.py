@@ -18,7 +18,7 @@ from kubectl_mesh.model import Expiry
 from kubectl_mesh.render.alerts import remembered
 from kubectl_mesh.reports.calendar import calendar
 from tests.conftest import Run, WorkDir
-from tests.support.goldens import DAY, GOLDEN, copy_of, files
+from tests.support.goldens import DAY, GOLDEN, copy_case, read_files
 
 END = datetime(2027, 11, 1, 12, 30, 5, tzinfo=UTC)
 ONE = Expiry(
@@ -124,7 +124,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_alerts_come_in_time_and_not_at_once(tmp_path: Path, run: Run) -> None:
     """30 and 7 days before, or a third and a tenth of a short life; never for what has just been made."""
-    mesh = WorkDir(copy_of("revoked", tmp_path / "mesh"))
+    mesh = WorkDir(copy_case("revoked", tmp_path / "mesh"))
     born = int(DAY.timestamp())
     mesh.token("east", jwt(iat=born, exp=born + 3600))
     mesh.token("west", jwt(iat=born, exp=born + 400 * 86400))
@@ -149,11 +149,11 @@ def test_alerts_come_in_time_and_not_at_once(tmp_path: Path, run: Run) -> None:
 
 def test_a_sealed_token_that_is_not_here_keeps_its_date(tmp_path: Path, run: Run) -> None:
     """A render where the tokens are and one where they are not give the same bytes."""
-    mesh = WorkDir(copy_of("sops", tmp_path / "mesh"))
+    mesh = WorkDir(copy_case("sops", tmp_path / "mesh"))
     mesh.token("east", jwt(iat=int(DAY.timestamp()), exp=int(END.timestamp())))
     mesh.topology({"alerts": {"prometheusRule": True, "namespace": "monitoring"}})
     assert run("render", "--with-restarts", cwd=mesh).code == 0
-    tree = files(mesh / "out")
+    tree = read_files(mesh / "out")
     told = yaml.safe_load(tree["east/3-mesh/expiry-alerts.yaml"])
     assert told["metadata"] == {"name": "kubectl-mesh-expiry", "namespace": "monitoring"}
     assert (
@@ -162,13 +162,13 @@ def test_a_sealed_token_that_is_not_here_keeps_its_date(tmp_path: Path, run: Run
     )
     shutil.rmtree(mesh / "credentials")
     assert run("render", "--check", cwd=mesh).code == 0
-    assert files(mesh / "out") == tree
+    assert read_files(mesh / "out") == tree
     assert remembered("- a person's file") == remembered("a: [") == {}
 
 
 def test_a_name_is_no_template(tmp_path: Path, run: Run) -> None:
     """Prometheus takes annotations for templates: what looks like one in a name is none."""
-    mesh = WorkDir(copy_of("two-networks", tmp_path / "mesh"))
+    mesh = WorkDir(copy_case("two-networks", tmp_path / "mesh"))
     mesh.topology({"organization": "{{ $value }}", "alerts": {"prometheusRule": True}})
     shutil.rmtree(mesh / "certs")
     assert run("render", cwd=mesh).code == 0
@@ -182,7 +182,7 @@ def test_a_name_is_no_template(tmp_path: Path, run: Run) -> None:
 
 def test_certificates_as_a_calendar(tmp_path: Path, run: Run) -> None:
     """What `certs status -o ics` prints: the root, every intermediate, what is revoked; the same on every day."""
-    mesh = WorkDir(copy_of("revoked", tmp_path / "mesh"))
+    mesh = WorkDir(copy_case("revoked", tmp_path / "mesh"))
     ran = run("certs", "status", "-o", "ics", cwd=mesh)
     assert ran.code == 0
     assert ran.out.splitlines(keepends=True)[0] == "BEGIN:VCALENDAR\r\n"
@@ -206,7 +206,7 @@ def test_certificates_as_a_calendar(tmp_path: Path, run: Run) -> None:
 
 def test_tokens_as_a_calendar(tmp_path: Path, run: Run) -> None:
     """What `tokens status -o ics` prints: the tokens that end; one that never does is no event."""
-    mesh = WorkDir(copy_of("revoked", tmp_path / "mesh"))
+    mesh = WorkDir(copy_case("revoked", tmp_path / "mesh"))
     ran = run("tokens", "status", "-o", "ics", cwd=mesh)
     assert ran.code == 0
     assert ran.out.count("BEGIN:VEVENT") == 1
