@@ -21,6 +21,7 @@ from kubectl_mesh.cli.schema import names
 from kubectl_mesh.explain import MESSAGES
 from kubectl_mesh.istio.versions import CHANGES
 from tests.conftest import SEED, TOP, Golden, Run
+from tests.support.moved_trees import write_moved_mesh
 from tests.support.page_commands import LATER, commands
 
 PAGES = (
@@ -463,14 +464,8 @@ def test_a_page_of_a_delivery_runs(page: str, follow: Follow) -> None:
 
 def test_the_page_of_the_move_runs(follow: Follow, tmp_path: Path) -> None:
     """A tree of before the move: the checks name it, a render changes it, and the pods with an old image are listed and restarted."""
-    case = TOP / "tests/moved/istio-ambient"
     mesh = tmp_path / "work/mesh"
-    mesh.mkdir(parents=True, exist_ok=True)
-    for name in ("topology.yaml", "base.yaml"):
-        shutil.copy(case / name, mesh / name)
-    for name, text in yaml.safe_load((case / "before.yaml").read_text()).items():
-        (mesh / "out" / name).parent.mkdir(parents=True, exist_ok=True)
-        (mesh / "out" / name).write_text(text)
+    write_moved_mesh("istio-ambient", mesh)
     ran = follow("docs/istio-move.md")
     assert "Sail operators that were built in 2026 pull from registry.istio.io/release" in ran.out
     assert "istiod restarts with its image from the new registry" in ran.out

@@ -3,7 +3,6 @@
 import difflib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from kubectl_mesh import targets
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.istio import retired_registries, versions
 from tests.conftest import TOP, Golden, Run, WorkDir, merged
+from tests.support.moved_trees import DAY, MOVED, write_moved_mesh
 
-MOVED = TOP / "tests" / "moved"
 CASES = sorted(p.name for p in MOVED.iterdir())
-DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)
 NEW = ("Istio", "IstioOperator", "Application", "HelmRelease")
 HUB_BASE = {
     "Istio": ("spec", "values"),
@@ -359,11 +357,7 @@ def test_a_tree_of_before_is_changed_in_one_step(
     """`check` says what to change, `render` changes exactly that, and `diff` says what it does to running pods."""
     monkeypatch.setattr(shell, "now", lambda: DAY)
     made = WorkDir(tmp_path / "mesh")
-    for name in ("topology.yaml", "base.yaml"):
-        made.write(name, (MOVED / case / name).read_text())
-    before: dict[str, str] = yaml.safe_load((MOVED / case / "before.yaml").read_text())
-    for name, text in before.items():
-        made.write(f"out/{name}", text)
+    before = write_moved_mesh(case, made.path)
     checked = json.loads(run("check", "-o", "json", cwd=made).out)
     moved = [
         f
