@@ -54,12 +54,12 @@ from kubectl_mesh.model import (
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations import rotate_token
 from kubectl_mesh.operations.token_steps import check_first_token, check_next_token, check_step
-from kubectl_mesh.pki import crl, kept, rotation, steps
-from kubectl_mesh.pki import revoke as revoking
+from kubectl_mesh.pki import crl, rotation, rotation_changes, stored_pki
+from kubectl_mesh.pki import revocation as revoking
 from kubectl_mesh.pki.issue import issue_pki
-from kubectl_mesh.pki.renew import find_expiring_clusters, plan_renewal
-from kubectl_mesh.pki.wanted import CertificateProfile
-from kubectl_mesh.render.remotes import kubeconfig
+from kubectl_mesh.pki.profile import CertificateProfile
+from kubectl_mesh.pki.renewal import find_expiring_clusters, plan_renewal
+from kubectl_mesh.render.remote_secrets import kubeconfig
 from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.safety import roots as trusting
 from kubectl_mesh.safety.roots import lagging_tree_problems
@@ -378,15 +378,26 @@ def several(clusters: tuple[tuple[str, str], ...], rotating: bool) -> Mapping[st
 
 def remember() -> None:
     """Has the stages read each text once: they read the same ones thousands of times here, and always find the same."""
-    from kubectl_mesh.pki import ahead, renew, requests
     from kubectl_mesh.pki import issue as issuing
+    from kubectl_mesh.pki import next_root_crl, renewal, signing_requests
     from kubectl_mesh.x509 import certificates
     from kubectl_mesh.x509 import chain as judge
 
     if hasattr(judge._is_issued_by, "cache_info"):
         return
     judge._is_issued_by = lru_cache(maxsize=65536)(judge._is_issued_by)
-    modules = (certificates, issuing, kept, renew, requests, rotation, steps, crl, revoking, ahead)
+    modules = (
+        certificates,
+        issuing,
+        stored_pki,
+        renewal,
+        signing_requests,
+        rotation,
+        rotation_changes,
+        crl,
+        revoking,
+        next_root_crl,
+    )
     for name, where in {
         "load_certificates": certificates,
         "load_key": certificates,
@@ -659,7 +670,8 @@ class Decade:
         ):
             return
         self.rotations += self.tried(
-            "begin", lambda: steps.begin_rotation(self.wanted(), self.holdings(), self.now)
+            "begin",
+            lambda: rotation_changes.begin_rotation(self.wanted(), self.holdings(), self.now),
         )
 
     def seen_for(self, state: rotation.Rotation) -> timedelta | None:
@@ -697,7 +709,7 @@ class Decade:
             }
             if lagging := lagging_tree_problems("out", there, wanted, ""):
                 raise MeshError(lagging)
-            return steps.advance_rotation(
+            return rotation_changes.advance_rotation(
                 state, self.wanted(), self.holdings(), self.now, local=True
             )
 
@@ -709,7 +721,7 @@ class Decade:
             return
         self.tried(
             "abort",
-            lambda: steps.abort_rotation(
+            lambda: rotation_changes.abort_rotation(
                 state, self.wanted(), self.holdings(), self.now, local=True
             ),
         )
@@ -721,14 +733,14 @@ class Decade:
     def sign_lists(self, gone: bytes | None = None, *, clear: bool = False) -> None:
         """`certs crl`; with an intermediate that is `gone` it is `certs revoke`."""
         have = self.holdings()
-        root = kept.load_root(self.certs, self.now, have.intermediate_folders)
+        root = stored_pki.load_root(self.certs, self.now, have.intermediate_folders)
         own = [
             name
             for name in self.clusters
             if f"{intermediate_folder(name)}/ca-cert.pem" in self.certs
         ]
         states = {
-            name: kept.load_intermediate(name, self.certs, root, self.now, keyless=True)
+            name: stored_pki.load_intermediate(name, self.certs, root, self.now, keyless=True)
             for name in own
         }
         before = listed(self.certs.get(CRL_FILE, b""))

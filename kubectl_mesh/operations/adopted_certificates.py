@@ -10,8 +10,8 @@ from kubectl_mesh.adopt.running import RunningMesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.cacerts import SigningCa
-from kubectl_mesh.pki import inuse
-from kubectl_mesh.pki.union import bundle_roots
+from kubectl_mesh.pki import intermediate_import
+from kubectl_mesh.pki.root_union import bundle_roots
 from kubectl_mesh.workdir.certs_folder import read_root_certificates
 from kubectl_mesh.x509.layout import ROOT_CERT
 
@@ -51,15 +51,15 @@ def adopt_certificates(
     kept = dict(new)
     for name, authority in held.items():
         try:
-            given = inuse.CacertsFiles(str(authority.resource.place), authority.files)
-            new |= inuse.import_intermediate(name, list(held), given, kept, now)
+            given = intermediate_import.CacertsFiles(str(authority.resource.place), authority.files)
+            new |= intermediate_import.import_intermediate(name, list(held), given, kept, now)
         except MeshError as error:
             notes.problems += error.problems
     is_own = any(a.is_self_signed for a in held.values())
     return AdoptedCertificates(
         {f"certs/{path}": body for path, body in new.items()},
         {"issuer": "csr"},
-        inuse.root_organization(root) if root and not is_own else None,
+        intermediate_import.root_organization(root) if root and not is_own else None,
     )
 
 

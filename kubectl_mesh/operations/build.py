@@ -16,7 +16,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.operations.server_cas import list_server_cas
 from kubectl_mesh.pki.issue import issue_pki
-from kubectl_mesh.pki.wanted import CertificateProfile, Progress, ignore_progress
+from kubectl_mesh.pki.profile import CertificateProfile, Progress, ignore_progress
 from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render

@@ -15,8 +15,8 @@ from kubectl_mesh.operations.certs_inputs import (
     wanted_certificates,
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.pki.requests import prepare_requests
-from kubectl_mesh.pki.wanted import Progress, ignore_progress
+from kubectl_mesh.pki.profile import Progress, ignore_progress
+from kubectl_mesh.pki.signing_requests import prepare_requests
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import relocate_problems

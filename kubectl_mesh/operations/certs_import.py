@@ -18,11 +18,15 @@ from kubectl_mesh.observed.cacerts import find_signing_ca
 from kubectl_mesh.operations import dumps, private_files
 from kubectl_mesh.operations.certs_inputs import gather_for_requests, keep_keys_out
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
-from kubectl_mesh.pki import inuse, rotation
-from kubectl_mesh.pki.inuse import CacertsFiles
-from kubectl_mesh.pki.renew import accept_renewal
-from kubectl_mesh.pki.requests import AwaitedIntermediate, accept_intermediate, is_renewal_pending
-from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.pki import intermediate_import, rotation
+from kubectl_mesh.pki.intermediate_import import CacertsFiles
+from kubectl_mesh.pki.profile import NamedFile
+from kubectl_mesh.pki.renewal import accept_renewal
+from kubectl_mesh.pki.signing_requests import (
+    AwaitedIntermediate,
+    accept_intermediate,
+    is_renewal_pending,
+)
 from kubectl_mesh.text import work_path
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
@@ -226,7 +230,9 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
                 else _named_files(request, request.key, inputs.kept)
             )
             clusters = [c.name for c in topology.clusters]
-            new = inuse.import_intermediate(name, clusters, given, inputs.kept, machine.now)
+            new = intermediate_import.import_intermediate(
+                name, clusters, given, inputs.kept, machine.now
+            )
         except MeshError as error:
             named = (request.file, request.key, request.root)
             raise MeshError(
@@ -280,7 +286,7 @@ def _named_files(request: ImportRequest, key: str, kept: Mapping[str, bytes]) ->
     if missing := [path for path, body in bodies.items() if body is None]:
         raise refuse(missing[0], "is not there", "name a PEM file", code="file-missing")
     root = request.root or f"certs/{ROOT_CERT}"
-    return inuse.assemble_cacerts(
+    return intermediate_import.assemble_cacerts(
         NamedFile(request.file, bodies[request.file] or b""),
         NamedFile(key, bodies[key] or b""),
         NamedFile(root, (bodies[root] or b"") if request.root is not None else kept[ROOT_CERT]),

@@ -17,10 +17,10 @@ from kubectl_mesh.observed.cacerts import find_trusted_roots
 from kubectl_mesh.operations import dumps, root_rotation
 from kubectl_mesh.operations.certs_inputs import gather_own_certificates, keep_keys_out
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
-from kubectl_mesh.pki import joining, rotation
-from kubectl_mesh.pki.own import plan_root_import
+from kubectl_mesh.pki import rotation, union_rotation
+from kubectl_mesh.pki.profile import NamedFile
+from kubectl_mesh.pki.root_import import plan_root_import
 from kubectl_mesh.pki.rotation import Rotation
-from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.workdir.topology_file import read_topology
@@ -145,7 +145,7 @@ def import_union(
         if runs:
             root_rotation.check_one_root(load_inputs(directory, None, machine))
         try:
-            change, taken = joining.begin_union(others, own, kept, clusters, machine.now)
+            change, taken = union_rotation.begin_union(others, own, kept, clusters, machine.now)
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
         notes: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
-from kubectl_mesh.pki.wanted import CertificateProfile
+from kubectl_mesh.pki.profile import CertificateProfile
 from kubectl_mesh.workdir.git_ignore import (
     FIRST_PRIVATE_FILES,
     GITIGNORE_FILE,

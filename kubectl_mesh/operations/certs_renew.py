@@ -19,8 +19,8 @@ from kubectl_mesh.operations.certs_inputs import (
     wanted_certificates,
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.pki.renew import find_expiring_clusters, plan_renewal, request_renewals
-from kubectl_mesh.pki.wanted import CertificateProfile, Progress, ignore_progress
+from kubectl_mesh.pki.profile import CertificateProfile, Progress, ignore_progress
+from kubectl_mesh.pki.renewal import find_expiring_clusters, plan_renewal, request_renewals
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import chosen_clusters
 from kubectl_mesh.workdir.places import relocate_problems

@@ -14,8 +14,8 @@ from kubectl_mesh.istio.crl_support import crl_support_warnings
 from kubectl_mesh.model import Crl
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
-from kubectl_mesh.pki.revoke import CrlRequest, SignedCrls, sign_crl_bundle
-from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.pki.profile import NamedFile
+from kubectl_mesh.pki.revocation import CrlRequest, SignedCrls, sign_crl_bundle
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import read_archive, read_certs
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems

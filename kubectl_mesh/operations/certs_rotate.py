@@ -21,9 +21,9 @@ from kubectl_mesh.operations.root_rotation import (
     check_waited,
     rotation_value,
 )
-from kubectl_mesh.pki import rotation, steps
+from kubectl_mesh.pki import rotation, rotation_changes
+from kubectl_mesh.pki.profile import NamedFile, Progress, ignore_progress
 from kubectl_mesh.pki.rotation import Rotation
-from kubectl_mesh.pki.wanted import NamedFile, Progress, ignore_progress
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_archive
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
@@ -77,7 +77,7 @@ def begin_rotation(
         check_able(inputs, with_restarts=with_restarts)
         given = _read_new_root(inputs, root)
         wanted = wanted_certificates(inputs)
-        return steps.begin_rotation(wanted, inputs.certs, machine.now, given, progress)
+        return rotation_changes.begin_rotation(wanted, inputs.certs, machine.now, given, progress)
 
     return _change_certs(directory, out, machine, begin)
 
@@ -97,7 +97,7 @@ def advance_rotation(
         on = _require_rotation(directory, on)
         check_rendered(inputs, on, out)
         check_waited(inputs, on, seen_for)
-        return steps.advance_rotation(
+        return rotation_changes.advance_rotation(
             on,
             wanted_certificates(inputs),
             inputs.certs,
@@ -117,7 +117,7 @@ def abort_rotation(
     def abort(inputs: CheckedInputs, on: Rotation | None) -> CertsChange:
         on = _require_rotation(directory, on)
         _check_way_back(directory, on)
-        return steps.abort_rotation(
+        return rotation_changes.abort_rotation(
             on,
             wanted_certificates(inputs),
             _with_archive(directory, inputs.certs, on),
@@ -218,7 +218,7 @@ def _with_archive(directory: str, certs: CertsFolder, on: Rotation) -> CertsFold
     """`certs/` with the key of an old root, or else the intermediates that signed before."""
     if on.step != "sign-new":
         return certs
-    names = steps.find_archived_roots(on, certs.archive_names)
+    names = rotation_changes.find_archived_roots(on, certs.archive_names)
     found = read_archive(directory, names, (ROOT_KEY,))
     if on.is_union and not found:
         names = [name for name in certs.archive_names if name.startswith("intermediate-")]

@@ -9,7 +9,7 @@ from kubectl_mesh.fs.durable import make_folder
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.owned_files import add_files
 from kubectl_mesh.fs.read import read_file
-from kubectl_mesh.pki.requests import SigningRequest, read_request, sign_request
+from kubectl_mesh.pki.signing_requests import SigningRequest, read_request, sign_request
 from kubectl_mesh.workdir.certs_folder import read_certs
 from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import ROOT_CERT

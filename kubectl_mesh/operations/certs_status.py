@@ -7,7 +7,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Expiry, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.server_cas import server_ca_dates
-from kubectl_mesh.pki import dates
+from kubectl_mesh.pki import expiries
 from kubectl_mesh.pki.status import certs_status_json, read_validity, server_cas_json
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_certs
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
@@ -37,10 +37,10 @@ def read_dates(directory: str) -> tuple[str, list[Expiry]]:
     except MeshError as error:
         raise MeshError(relocate_problems(directory, error.problems)) from None
     return topology.mesh_id, [
-        *map(dates.root_expiry, roots),
-        *(dates.intermediate_expiry(name, one) for name, one in intermediates.items()),
-        *(dates.server_ca_expiry(name, validity) for name, validity in servers.items()),
-        *([dates.crl_expiry(*crl)] if crl is not None else []),
+        *map(expiries.root_expiry, roots),
+        *(expiries.intermediate_expiry(name, one) for name, one in intermediates.items()),
+        *(expiries.server_ca_expiry(name, validity) for name, validity in servers.items()),
+        *([expiries.crl_expiry(*crl)] if crl is not None else []),
     ]
 
 

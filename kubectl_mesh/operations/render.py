@@ -22,7 +22,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.operations.unapplied import check_effect, resolve_unapplied
-from kubectl_mesh.pki.wanted import Progress, ignore_progress
+from kubectl_mesh.pki.profile import Progress, ignore_progress
 from kubectl_mesh.safety import Review
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.teardown import Leaving

@@ -30,7 +30,7 @@ from kubectl_mesh.operations.token_steps import (
     seen_problems,
 )
 from kubectl_mesh.operations.token_tree import build_tree, stale_folders, uncommitted_problems
-from kubectl_mesh.render.remotes import kubeconfig
+from kubectl_mesh.render.remote_secrets import kubeconfig
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command

@@ -7,7 +7,7 @@ from typing import Any
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document
-from kubectl_mesh.pki.inuse import root_organization
+from kubectl_mesh.pki.intermediate_import import root_organization
 from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.workdir.certs_folder import read_root_certificates
 

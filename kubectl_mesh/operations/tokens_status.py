@@ -18,7 +18,7 @@ from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.token_tree import build_tree, concerned_folders, differing_folders
-from kubectl_mesh.pki.dates import list_expiries
+from kubectl_mesh.pki.expiries import list_expiries
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.topology.selection import chosen_clusters
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Crl
-from kubectl_mesh.pki.kept import StoredIntermediate, StoredRoot
+from kubectl_mesh.pki.stored_pki import StoredIntermediate, StoredRoot
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
     Key,

@@ -11,8 +11,17 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Intermediate, Pki
-from kubectl_mesh.pki import ahead, crl, rotation
-from kubectl_mesh.pki.kept import (
+from kubectl_mesh.pki import crl, next_root_crl, rotation
+from kubectl_mesh.pki.certificate_builder import (
+    Issuer,
+    build_intermediate,
+    build_root,
+    dump_key,
+    generate_keys,
+)
+from kubectl_mesh.pki.profile import CertificateProfile, Progress, ignore_progress
+from kubectl_mesh.pki.rotation import untrusted_signer_problems
+from kubectl_mesh.pki.stored_pki import (
     StoredIntermediate,
     StoredRoot,
     load_intermediate,
@@ -20,9 +29,6 @@ from kubectl_mesh.pki.kept import (
     shared_intermediate_problems,
     swapped_intermediate_problems,
 )
-from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, dump_key, generate_keys
-from kubectl_mesh.pki.rotation import untrusted_signer_problems
-from kubectl_mesh.pki.wanted import CertificateProfile, Progress, ignore_progress
 from kubectl_mesh.x509.certificates import (
     Key,
     describe_certificate,
@@ -231,7 +237,7 @@ def _next_root_problems(files: Mapping[str, bytes], now: datetime) -> list[Probl
     """That proxies have no CRL of the root that signs next."""
     rotation_state = rotation.read_rotation(files)
     return (
-        ahead.missing_crl_problems(files, {rotation_state.new_root}, now)
+        next_root_crl.missing_crl_problems(files, {rotation_state.new_root}, now)
         if rotation_state is not None and rotation_state.step == "trust-both"
         else []
     )

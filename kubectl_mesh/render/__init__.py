@@ -23,7 +23,7 @@ from kubectl_mesh.model import (
     SecretManifest,
     Tree,
 )
-from kubectl_mesh.render import alerts, gateways, reader, remotes, trust
+from kubectl_mesh.render import alerts, gateways, reader_accounts, remote_secrets, trust
 from kubectl_mesh.render.kustomization import Texts, list_resources
 from kubectl_mesh.render.lock import LockContent, Locks
 from kubectl_mesh.render.stage import Stage
@@ -102,7 +102,7 @@ def _clusters(
     """For each cluster its files."""
     plan, target = mesh.plan, mesh.target
     control_plane = target.control_plane(plan, mesh.base)
-    secrets = remotes.Remotes(plan, manifests)
+    secrets = remote_secrets.Remotes(plan, manifests)
     legacy = not target.traits(plan.topology).labels
     members = {
         name: member for name, member in plan.members.items() if only is None or name in only
@@ -118,7 +118,7 @@ def _clusters(
             for file, text in planes[name]:
                 stages[1].add(file, text)
             gateways.add(stages[2], plan, member, manifests, legacy=legacy)
-            reader.add(stages[2], plan, member, manifests, legacy=legacy)
+            reader_accounts.add(stages[2], plan, member, manifests, legacy=legacy)
             secrets.add(stages[2], member)
             if plan.topology.alerts is not None:
                 alerts.add(stages[2], plan, plan.topology.alerts, member, mesh.pki, manifests)
@@ -159,7 +159,7 @@ def _shared(mesh: Mesh, manifests: Manifests) -> Iterator[tuple[str, Texts]]:
     """The directories that belong to the mesh as a whole."""
     plan = mesh.plan
     if plan.topology.has_remote_secret_bundle:
-        found = remotes.bundle(plan, manifests)
+        found = remote_secrets.bundle(plan, manifests)
         listed = list_resources(plan.topology, found, found, manifests) if found else {}
         yield BUNDLE_FOLDER, {**found, **listed}
     delivery = delivery_of(plan.topology)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kubectl_mesh.model import Alerts, Expiry, Member, Pki, Plan
-from kubectl_mesh.pki.dates import list_cluster_expiries, list_shared_expiries
+from kubectl_mesh.pki.expiries import list_cluster_expiries, list_shared_expiries
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.text import plain_text
 from kubectl_mesh.yaml_io.manifest import parse_yaml

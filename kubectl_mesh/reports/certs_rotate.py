@@ -7,9 +7,9 @@ from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.operations.certs_rotate import RotationResult, RotationStatus
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.root_rotation import own_trusts, waiting_time
-from kubectl_mesh.pki.ahead import missing_crl_problems
-from kubectl_mesh.pki.joining import find_self_signed_clusters
+from kubectl_mesh.pki.next_root_crl import missing_crl_problems
 from kubectl_mesh.pki.rotation import Rotation, next_step
+from kubectl_mesh.pki.union_rotation import find_self_signed_clusters
 from kubectl_mesh.safety import rollout, rotation_steps
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command

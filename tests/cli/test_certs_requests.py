@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kubectl_mesh.pki.requests import build_request, read_request
+from kubectl_mesh.pki.signing_requests import build_request, read_request
 from tests.conftest import TOP, Golden, Run, WorkDir
 
 CLUSTERS = ("context-east-1", "context-east-2", "context-west-1")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.pki import crl
-from kubectl_mesh.pki import revoke as revoking
+from kubectl_mesh.pki import revocation as revoking
 from tests.conftest import Run, WorkDir, snapshot
 from tests.support.checked import valid
 from tests.support.goldens import GOLDEN, copy_case

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh.pki.make import build_root
-from kubectl_mesh.pki.wanted import CertificateProfile
+from kubectl_mesh.pki.certificate_builder import build_root
+from kubectl_mesh.pki.profile import CertificateProfile
 from kubectl_mesh.text import escape_for_json, escape_for_terminal
 from tests.conftest import CLUSTERS, SEED, TOP, Ran, Run, WorkDir
 

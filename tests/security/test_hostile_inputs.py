@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh.pki.make import build_root
-from kubectl_mesh.pki.wanted import CertificateProfile
+from kubectl_mesh.pki.certificate_builder import build_root
+from kubectl_mesh.pki.profile import CertificateProfile
 from tests.conftest import Run, WorkDir
 from tests.support.authorities import make_root, openssl
 from tests.support.clocks import Clock

@@ -200,7 +200,7 @@ def test_they_are_found() -> None:
     assert {
         "kubectl_mesh.x509.parse:_LINE",
         "kubectl_mesh.credentials.leaks:_TOKEN",
-        "kubectl_mesh.pki.requests:_requested_names",
+        "kubectl_mesh.pki.signing_requests:_requested_names",
         "kubectl_mesh.explain:recognise",
     } <= places
     known = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubectl_mesh.model import CertsChange
-from kubectl_mesh.pki import rotation, steps
+from kubectl_mesh.pki import rotation, rotation_changes
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.layout import ROOT_CERT
 from tools import decade
@@ -74,7 +74,7 @@ def test_a_broken_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the old text not in the new one as it was, an istiod up to 1.29 would ignore it."""
-    begin = steps.begin_rotation
+    begin = rotation_changes.begin_rotation
 
     def broken(wanted: Any, have: CertsFolder, now: datetime) -> CertsChange:
         change = begin(wanted, have, now)
@@ -89,25 +89,27 @@ def test_a_broken_bundle_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             },
         )
 
-    monkeypatch.setattr(steps, "begin_rotation", broken)
+    monkeypatch.setattr(rotation_changes, "begin_rotation", broken)
     assert "(1.29.10) ignores the roots of render" in cut_within(4, prepared=True)
 
 
 def test_a_skipped_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the new root to sign in the very render that brings it, traffic would be cut; the render refuses, so that is broken too."""
-    begin = steps.begin_rotation
+    begin = rotation_changes.begin_rotation
 
     def at_once(wanted: Any, have: CertsFolder, now: datetime) -> CertsChange:
         change = begin(wanted, have, now)
         kept = {**have.files, **change.write}
         state = rotation.read_rotation(kept)
         assert state is not None
-        signs = steps.advance_rotation(state, wanted, replace(have, files=kept), now, local=True)
+        signs = rotation_changes.advance_rotation(
+            state, wanted, replace(have, files=kept), now, local=True
+        )
         put = {p: b for p, b in change.write.items() if p not in signs.rename} | dict(signs.write)
         put[signs.rename.pop("next-root-key.pem")] = kept["next-root-key.pem"]  # type: ignore[attr-defined]
         return replace(signs, write=put)
 
-    monkeypatch.setattr(steps, "begin_rotation", at_once)
+    monkeypatch.setattr(rotation_changes, "begin_rotation", at_once)
     monkeypatch.setattr(decade.trusting, "find_cuts", lambda before, after: ())
     assert "does not accept" in cut_within(3)
 
@@ -133,8 +135,8 @@ def test_crls_that_are_not_renewed_are_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_new_root_without_its_crl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Did the CRL of the new root not go ahead of it, proxies would refuse what it signs."""
-    monkeypatch.setattr(steps, "add_next_root_crl", lambda pem, kept, now: pem)
-    monkeypatch.setattr(steps, "missing_crl_problems", lambda kept, marks, now: [])
+    monkeypatch.setattr(rotation_changes, "add_next_root_crl", lambda pem, kept, now: pem)
+    monkeypatch.setattr(rotation_changes, "missing_crl_problems", lambda kept, marks, now: [])
     monkeypatch.setattr(decade.revoking, "_add_trusted_roots", lambda wanted, *args: list(wanted))
     monkeypatch.setattr(decade, "covers_roots", lambda crls, roots: True)
     assert cut_within(6, revokes=True).endswith("unable to get certificate CRL")

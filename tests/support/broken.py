@@ -13,8 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh import targets
-from kubectl_mesh.pki.make import Issuer, build_intermediate, build_root, dump_key, generate_keys
-from kubectl_mesh.pki.wanted import CertificateProfile
+from kubectl_mesh.pki.certificate_builder import (
+    Issuer,
+    build_intermediate,
+    build_root,
+    dump_key,
+    generate_keys,
+)
+from kubectl_mesh.pki.profile import CertificateProfile
 from tests.conftest import SEED, WorkDir
 
 NAMES = ("a", "b", "c", "d", "e", "f")

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import File, Pki, Server
+from kubectl_mesh.pki.certificate_builder import generate_keys
 from kubectl_mesh.pki.issue import issue_pki
-from kubectl_mesh.pki.make import generate_keys
-from kubectl_mesh.pki.wanted import CertificateProfile
+from kubectl_mesh.pki.profile import CertificateProfile
 from kubectl_mesh.plan import KnownClusters, plan
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.certs_folder import CertsFolder

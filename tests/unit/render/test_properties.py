@@ -17,7 +17,7 @@ from kubectl_mesh.model import Pki, Plan, Server, Tree
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.pki.issue import issue_pki
-from kubectl_mesh.pki.wanted import CertificateProfile
+from kubectl_mesh.pki.profile import CertificateProfile
 from kubectl_mesh.plan import KnownClusters
 from kubectl_mesh.plan import plan as make_plan
 from kubectl_mesh.render import Mesh, render

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model import Crl
-from kubectl_mesh.pki.ahead import find_idle_roots, missing_crl_problems
 from kubectl_mesh.pki.crl import (
     CRL_PATH,
     CrlIndex,
@@ -25,9 +24,10 @@ from kubectl_mesh.pki.crl import (
     missing_crl_sign_text,
     sign_crl,
 )
-from kubectl_mesh.pki.kept import StoredIntermediate, StoredRoot, load_intermediate, load_root
+from kubectl_mesh.pki.next_root_crl import find_idle_roots, missing_crl_problems
+from kubectl_mesh.pki.profile import NamedFile
 from kubectl_mesh.pki.rotation import dump_rotation, read_rotation
-from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.pki.stored_pki import StoredIntermediate, StoredRoot, load_intermediate, load_root
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import (

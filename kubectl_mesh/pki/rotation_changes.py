@@ -12,11 +12,10 @@ from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import CertsChange
-from kubectl_mesh.pki.ahead import add_next_root_crl, missing_crl_problems
-from kubectl_mesh.pki.joining import restore_intermediates
-from kubectl_mesh.pki.kept import load_root, path_length_problems, self_signed_problems
-from kubectl_mesh.pki.make import Issuer, build_root, dump_key, generate_keys
-from kubectl_mesh.pki.renew import find_free_name, plan_archive_moves, sign_intermediates
+from kubectl_mesh.pki.certificate_builder import Issuer, build_root, dump_key, generate_keys
+from kubectl_mesh.pki.next_root_crl import add_next_root_crl, missing_crl_problems
+from kubectl_mesh.pki.profile import CertificateProfile, NamedFile, Progress, ignore_progress
+from kubectl_mesh.pki.renewal import find_free_name, plan_archive_moves, sign_intermediates
 from kubectl_mesh.pki.rotation import (
     Rotation,
     abort_step,
@@ -25,7 +24,8 @@ from kubectl_mesh.pki.rotation import (
     read_trust,
     sha256_fingerprint,
 )
-from kubectl_mesh.pki.wanted import CertificateProfile, NamedFile, Progress, ignore_progress
+from kubectl_mesh.pki.stored_pki import load_root, path_length_problems, self_signed_problems
+from kubectl_mesh.pki.union_rotation import restore_intermediates
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import (

@@ -9,9 +9,11 @@ from cryptography import x509
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import CertsChange
-from kubectl_mesh.pki.ahead import add_next_root_crl
-from kubectl_mesh.pki.own import RootImport
-from kubectl_mesh.pki.renew import plan_archive_moves
+from kubectl_mesh.pki.next_root_crl import add_next_root_crl
+from kubectl_mesh.pki.profile import NamedFile
+from kubectl_mesh.pki.renewal import plan_archive_moves
+from kubectl_mesh.pki.root_import import RootImport
+from kubectl_mesh.pki.root_union import merge_roots
 from kubectl_mesh.pki.rotation import (
     Rotation,
     dump_rotation,
@@ -19,8 +21,6 @@ from kubectl_mesh.pki.rotation import (
     read_trust,
     sha256_fingerprint,
 )
-from kubectl_mesh.pki.union import merge_roots
-from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import is_for_key, load_certificates, load_key

@@ -18,15 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.kept import (
-    STORED_LABELS,
-    FileLabels,
-    StoredRoot,
-    load_intermediate,
-    load_root,
-    self_signed_problems,
-)
-from kubectl_mesh.pki.make import (
+from kubectl_mesh.pki.certificate_builder import (
     Issuer,
     build_intermediate,
     choose_organization,
@@ -34,7 +26,15 @@ from kubectl_mesh.pki.make import (
     generate_keys,
     intermediate_subject,
 )
-from kubectl_mesh.pki.wanted import CertificateProfile, NamedFile
+from kubectl_mesh.pki.profile import CertificateProfile, NamedFile
+from kubectl_mesh.pki.stored_pki import (
+    STORED_LABELS,
+    FileLabels,
+    StoredRoot,
+    load_intermediate,
+    load_root,
+    self_signed_problems,
+)
 from kubectl_mesh.text import marked_text, mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
     Key,

@@ -12,8 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.own import RootImport, root_problems
-from kubectl_mesh.pki.wanted import NamedFile
+from kubectl_mesh.pki.profile import NamedFile
+from kubectl_mesh.pki.root_import import RootImport, root_problems
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.certificates import describe_certificate, extension_value, load_certificates
 from kubectl_mesh.x509.chain import expiring_soon_problems

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from kubectl_mesh.pki.wanted import CertificateProfile, Progress
+from kubectl_mesh.pki.profile import CertificateProfile, Progress
 from kubectl_mesh.x509.certificates import (
     CURVES,
     Key,

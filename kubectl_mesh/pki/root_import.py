@@ -10,14 +10,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.kept import (
+from kubectl_mesh.pki.profile import NamedFile
+from kubectl_mesh.pki.stored_pki import (
     FileLabels,
     StoredRoot,
     load_intermediate,
     path_length_problems,
     self_signed_problems,
 )
-from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import mesh_command, work_path
 from kubectl_mesh.x509.certificates import (
     is_for_key,

@@ -10,17 +10,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import CertsChange
-from kubectl_mesh.pki.kept import load_root
-from kubectl_mesh.pki.make import Issuer, build_intermediate, dump_key, generate_keys
-from kubectl_mesh.pki.requests import (
+from kubectl_mesh.pki.certificate_builder import Issuer, build_intermediate, dump_key, generate_keys
+from kubectl_mesh.pki.profile import CertificateProfile, NamedFile, Progress, ignore_progress
+from kubectl_mesh.pki.rotation import untrusted_signer_problems
+from kubectl_mesh.pki.signing_requests import (
     AwaitedIntermediate,
     accept_intermediate,
     build_request,
     find_intermediate,
     requested_organization,
 )
-from kubectl_mesh.pki.rotation import untrusted_signer_problems
-from kubectl_mesh.pki.wanted import CertificateProfile, NamedFile, Progress, ignore_progress
+from kubectl_mesh.pki.stored_pki import load_root
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.certificates import Key, is_for_key, load_certificates, load_key

@@ -9,15 +9,15 @@ from datetime import datetime
 from cryptography.hazmat.primitives import serialization
 
 from kubectl_mesh.errors import MeshError, Place, Problem
-from kubectl_mesh.pki.kept import (
+from kubectl_mesh.pki.profile import NamedFile
+from kubectl_mesh.pki.signing_requests import other_cluster_problems
+from kubectl_mesh.pki.stored_pki import (
     STORED_LABELS,
     FileLabels,
     StoredRoot,
     load_intermediate,
     load_root,
 )
-from kubectl_mesh.pki.requests import other_cluster_problems
-from kubectl_mesh.pki.wanted import NamedFile
 from kubectl_mesh.text import marked_text, mesh_command, work_path
 from kubectl_mesh.x509.certificates import load_certificates, subject_organization
 from kubectl_mesh.x509.chain import ROOT_LABEL, direct_issuer
