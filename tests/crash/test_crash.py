@@ -1138,7 +1138,7 @@ def synced(directory: Path, log: Path, *args: str, before: str = "") -> Sync:
     done = whole(
         directory,
         *args,
-        strace=("strace", "-f", "-y", "-qq", "-s", "0", "-o", str(log), "-e", f"trace={calls}"),
+        strace=("strace", "-f", "--seccomp-bpf", "-y", "-qq", "-s", "0", "-o", str(log), "-e", f"trace={calls}"),
         before=before,
     )
     assert done.returncode == 0, done
@@ -1448,6 +1448,7 @@ def test_no_socket_and_no_secret_in_arguments(tmp_path: Path, first: Case) -> No
     strace = (
         "strace",
         "-f",
+        "--seccomp-bpf",
         "-v",
         "-qq",
         "-s",
