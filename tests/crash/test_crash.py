@@ -1138,7 +1138,19 @@ def synced(directory: Path, log: Path, *args: str, before: str = "") -> Sync:
     done = whole(
         directory,
         *args,
-        strace=("strace", "-f", "--seccomp-bpf", "-y", "-qq", "-s", "0", "-o", str(log), "-e", f"trace={calls}"),
+        strace=(
+            "strace",
+            "-f",
+            "--seccomp-bpf",
+            "-y",
+            "-qq",
+            "-s",
+            "0",
+            "-o",
+            str(log),
+            "-e",
+            f"trace={calls}",
+        ),
         before=before,
     )
     assert done.returncode == 0, done
