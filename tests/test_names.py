@@ -41,7 +41,6 @@ NOT_YET = {
     "operations/revision.py:read",
     "operations/sealed_tree.py:Sealed.held",
     "operations/sealed_tree.py:Sealed.read",
-    "render/alerts.py:remembered",
     "reports/checks.py:wrapped",
     "reports/diff_text.py:changed",
     "stores/verify.py:listed",

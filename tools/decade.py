@@ -59,7 +59,7 @@ from kubectl_mesh.pki import revocation as revoking
 from kubectl_mesh.pki.issue import issue_pki
 from kubectl_mesh.pki.profile import CertificateProfile
 from kubectl_mesh.pki.renewal import find_expiring_clusters, plan_renewal
-from kubectl_mesh.render.remote_secrets import kubeconfig
+from kubectl_mesh.render.remote_secrets import kubeconfig_text
 from kubectl_mesh.safety import remote_secrets
 from kubectl_mesh.safety import roots as trusting
 from kubectl_mesh.safety.roots import lagging_tree_problems
@@ -362,7 +362,9 @@ def topology_of(
 def planned(clusters: tuple[tuple[str, str], ...]) -> Plan:
     """The plan of a mesh of these clusters, each with its version, for what tokens do not matter to."""
     topology = topology_of(tuple((name, version, ()) for name, version in clusters), "shared")
-    return planning.plan(topology, KINDS["Istio"].traits(topology), planning.KnownClusters({}, {}))
+    return planning.build_plan(
+        topology, KINDS["Istio"].traits(topology), planning.KnownClusters({}, {})
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -825,8 +827,8 @@ class Decade:
                 ):
                     coming.add((cluster.name, peer))
         servers = {name: Server(f"https://{name}.example:6443", b"") for name in self.clusters}
-        known = planning.KnownClusters(servers, found, coming=frozenset(coming))
-        plan = planning.plan(topology, KINDS["Istio"].traits(topology), known)
+        known = planning.KnownClusters(servers, found, next_tokens=frozenset(coming))
+        plan = planning.build_plan(topology, KINDS["Istio"].traits(topology), known)
         self.planned = (stated, len(self.credentials)), plan
         return plan
 
@@ -959,7 +961,9 @@ class Decade:
                 if (stage := self.clusters[match[1]].stages[2]) is not None
                 else ""
             )
-            text = base64.b64encode(kubeconfig(plan.members[match[2]], {"token": holds}).encode())
+            text = base64.b64encode(
+                kubeconfig_text(plan.members[match[2]], {"token": holds}).encode()
+            )
             if f"{hashlib.sha256(text).hexdigest()}  -" != printed:
                 return False
         return True

@@ -8,7 +8,7 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs.folders import open_folder, prefix_places, read_regular_file
 from kubectl_mesh.fs.read import UnreadableError
 from kubectl_mesh.model import FolderOnDisk, Tree
-from kubectl_mesh.tree.compare import scan
+from kubectl_mesh.tree.compare import scan_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def scan_tree(out: str) -> DiskTree:
                     continue
                 try:
                     with prefix_places(f"{out}/{entry.name}"):
-                        found[entry.name] = scan(folder)
+                        found[entry.name] = scan_folder(folder)
                 finally:
                     os.close(folder)
             else:

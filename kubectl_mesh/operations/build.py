@@ -18,8 +18,8 @@ from kubectl_mesh.operations.server_cas import list_server_cas
 from kubectl_mesh.pki.issue import issue_pki
 from kubectl_mesh.pki.profile import CertificateProfile, Progress, ignore_progress
 from kubectl_mesh.plan import KnownClusters
-from kubectl_mesh.plan import plan as make_plan
-from kubectl_mesh.render import Mesh, render
+from kubectl_mesh.plan import build_plan as make_plan
+from kubectl_mesh.render import RenderInputs, render_tree
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.sealing import Sealing
 from kubectl_mesh.targets.releases import release_warnings
@@ -62,8 +62,8 @@ def make(
     issued = _asked(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
     pki = _placed(inputs, partial(_with_ca_dates, inputs, issued, at))
     store = sealed.store()
-    mesh = Mesh(plan, inputs.base, pki, inputs.target)
-    tree = render(mesh, Manifests(assets.template_text), store, inputs.only)
+    mesh = RenderInputs(plan, inputs.base, pki, inputs.target)
+    tree = render_tree(mesh, Manifests(assets.template_text), store, inputs.only)
     if isinstance(store, Sealing) and store.lacking:
         raise MeshError(sealed.restorable(store))
     warnings = {

@@ -20,7 +20,7 @@ from kubectl_mesh.operations.last_commit import committed
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.safety import Review
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.tree.compare import compare
+from kubectl_mesh.tree.compare import compare_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _render_and_compare(inputs: CheckedInputs, folder: str, found: list[Problem]
     changes: tuple[FolderChange, ...] = ()
     review = Review()
     try:
-        compared = compare(folder, rendered.tree, inputs.topology.mesh_id, faults=found)
+        compared = compare_tree(folder, rendered.tree, inputs.topology.mesh_id, faults=found)
         changes = tuple(c for c in compared if c.name in rendered.tree)
         if not found:
             review = review_render(rendered, compared, folder, now)

@@ -17,7 +17,7 @@ from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.text import did_you_mean
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.tree.compare import compare
+from kubectl_mesh.tree.compare import compare_tree
 from kubectl_mesh.workdir.topology_file import read_topology
 
 
@@ -121,8 +121,8 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
     )
     # A change after which istiod has to restart has an order; the restart is in its line, as
     # between two trees.
-    changes = compare(
-        folder, made.tree, inputs.topology.mesh_id, wanted, known=existing.directories
+    changes = compare_tree(
+        folder, made.tree, inputs.topology.mesh_id, wanted, scanned=existing.directories
     )
     review = review_render(made, changes, folder, machine.now, compares_logins=False)
     found = diff_trees(

@@ -9,7 +9,7 @@ from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX, Pki, Plan, Topology
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.plan import KnownClusters, plan
+from kubectl_mesh.plan import KnownClusters, build_plan
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.topology_document import load_topology_document
@@ -68,7 +68,7 @@ def plan_without_render(inputs: CheckedInputs, files: Sequence[str]) -> tuple[Pl
     """
     topology = inputs.topology
     known = KnownClusters(inputs.servers, inputs.logins)
-    made = plan(topology, inputs.target.traits(topology), known, inputs.directory)
+    made = build_plan(topology, inputs.target.traits(topology), known, inputs.directory)
     rest = frozenset(
         c.name
         for c in topology.clusters

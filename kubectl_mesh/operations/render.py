@@ -28,8 +28,8 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import marked_text
 from kubectl_mesh.topology.selection import chosen_clusters
-from kubectl_mesh.tree.compare import compare, strangers
-from kubectl_mesh.tree.write import clear, write_tree
+from kubectl_mesh.tree.compare import compare_tree, find_foreign_entries
+from kubectl_mesh.tree.write import recover_killed_run, write_tree
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import CRL_FILE, SEAL_KEY
 
@@ -119,7 +119,7 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
         idle = _find_unapplied(request)
         inputs = _read_inputs(request, idle)
         if request.writes:
-            clear(out)
+            recover_killed_run(out)
         rendered = build.make(
             inputs,
             request.machine.now,
@@ -129,7 +129,7 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
             progress=progress,
         )
         wanted = _wanted_folders(rendered) if request.options.clusters else None
-        changes = compare(out, rendered.tree, inputs.topology.mesh_id, wanted)
+        changes = compare_tree(out, rendered.tree, inputs.topology.mesh_id, wanted)
         review = _review_changes(request, rendered, changes, idle)
         if request.options.strict:
             _refuse_doubtful(rendered)
@@ -141,7 +141,7 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
         rendered,
         changes,
         out,
-        () if request.options.clusters else strangers(out, rendered.tree, changes),
+        () if request.options.clusters else find_foreign_entries(out, rendered.tree, changes),
         review.removals,
         (*rendered.warnings, *review.list_warnings()),
         base_file.assumption_text(paths.directory),

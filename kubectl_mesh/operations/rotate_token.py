@@ -30,7 +30,7 @@ from kubectl_mesh.operations.token_steps import (
     seen_problems,
 )
 from kubectl_mesh.operations.token_tree import build_tree, stale_folders, uncommitted_problems
-from kubectl_mesh.render.remote_secrets import kubeconfig
+from kubectl_mesh.render.remote_secrets import kubeconfig_text
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
@@ -269,6 +269,6 @@ def _digest_secrets(after: Rendered, name: str) -> dict[str, str]:
     for holder in token_rotation.remote_secret_holders(after.plan, name):
         login = member.peer_login(holder)
         if login is not None and not {holder, ""} & member.sealed_logins:
-            secret = base64.b64encode(kubeconfig(member, login).encode())
+            secret = base64.b64encode(kubeconfig_text(member, login).encode())
             found[holder] = hashlib.sha256(secret).hexdigest() + "  -"
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, FolderChange
-from kubectl_mesh.render.remote_secrets import kubeconfig
+from kubectl_mesh.render.remote_secrets import kubeconfig_text
 from kubectl_mesh.safety.reconnect import LoginChange
 from kubectl_mesh.stores import sealed, sops
 from kubectl_mesh.stores.sealing import read_key
@@ -116,7 +116,7 @@ def _same(
     )
     if login is None:
         return False
-    config = kubeconfig(members[peer], login).encode()
+    config = kubeconfig_text(members[peer], login).encode()
     encoded = base64.b64encode(config)
     if _held(old) == CLEAR:
         return encoded in old

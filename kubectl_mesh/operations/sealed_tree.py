@@ -22,13 +22,13 @@ from kubectl_mesh.model import (
     Pending,
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.render.alerts import FILE, remembered
+from kubectl_mesh.render.alerts import ALERTS_FILE, parse_token_dates
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.sealing import Sealing, new_key, read_key
 from kubectl_mesh.stores.store import Store, StoreInputs
 from kubectl_mesh.text import marked_text, mesh_command
 from kubectl_mesh.topology.peers import peers_of
-from kubectl_mesh.tree.compare import scan
+from kubectl_mesh.tree.compare import scan_folder
 from kubectl_mesh.workdir.git_ignore import find_work_tree, read_committed_files
 from kubectl_mesh.x509.layout import CSR_FILE, SEAL_KEY
 
@@ -80,7 +80,7 @@ class Sealed:
                 return None
             try:
                 with prefix_places(f"{self.out}/{directory}"):
-                    return scan(folder)
+                    return scan_folder(folder)
             finally:
                 os.close(folder)
         finally:
@@ -177,9 +177,11 @@ class Sealed:
         found = {}
         for name in sorted({name for name, _ in absent}):
             disk = self.read(name)
-            body = disk.files.get(f"{STAGES[2]}/{FILE}") if disk is not None else None
+            body = disk.files.get(f"{STAGES[2]}/{ALERTS_FILE}") if disk is not None else None
             for id_, (until, made, what, fix) in (
-                remembered(body[0].decode("utf-8", "replace")).items() if body is not None else ()
+                parse_token_dates(body[0].decode("utf-8", "replace")).items()
+                if body is not None
+                else ()
             ):
                 found[id_] = Expiry(until, id_, "token", name, what, fix, made)
         return found

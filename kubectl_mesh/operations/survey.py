@@ -32,7 +32,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_director
 from kubectl_mesh.operations.server_cas import ca_file, list_server_cas
 from kubectl_mesh.operations.tree_context import TreeReading, is_different
 from kubectl_mesh.targets.releases import is_hub_unknown
-from kubectl_mesh.tree.compare import compare, strangers
+from kubectl_mesh.tree.compare import compare_tree, find_foreign_entries
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.workdir.topology_file import read_topology
 from kubectl_mesh.x509.layout import SEAL_KEY
@@ -135,7 +135,7 @@ class _Reading:
         self.comparison = Comparison(
             out,
             changes,
-            strangers(out, rendered.tree, changes),
+            find_foreign_entries(out, rendered.tree, changes),
             tuple(refused),
             bool(rendered.pki.new_files),
         )
@@ -228,7 +228,7 @@ def _input_facts(inputs: CheckedInputs, rendered: build.Rendered | None) -> Inpu
 
 def _compare_tree(out: str, rendered: build.Rendered) -> tuple[FolderChange, ...]:
     try:
-        return compare(out, rendered.tree, rendered.plan.topology.mesh_id)
+        return compare_tree(out, rendered.tree, rendered.plan.topology.mesh_id)
     except MeshError as error:
         raise MeshError(replace(p, id=p.id or "tree-current") for p in error.problems) from None
 

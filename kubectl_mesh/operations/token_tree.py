@@ -13,7 +13,7 @@ from kubectl_mesh.operations import build
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.text import count_text
-from kubectl_mesh.tree.compare import compare
+from kubectl_mesh.tree.compare import compare_tree
 from kubectl_mesh.workdir.git_ignore import read_committed_files
 
 
@@ -24,7 +24,7 @@ def build_tree(inputs: CheckedInputs, out: str) -> Rendered:
 
 def differing_folders(rendered: Rendered, out: str) -> list[str]:
     """The folders that are not as a render would create them now."""
-    changes = compare(out, rendered.tree, rendered.plan.topology.mesh_id)
+    changes = compare_tree(out, rendered.tree, rendered.plan.topology.mesh_id)
     return [c.name for c in changes if c.has_differences]
 
 

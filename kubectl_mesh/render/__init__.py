@@ -25,7 +25,7 @@ from kubectl_mesh.model import (
 )
 from kubectl_mesh.render import alerts, gateways, reader_accounts, remote_secrets, trust
 from kubectl_mesh.render.kustomization import Texts, list_resources
-from kubectl_mesh.render.lock import LockContent, Locks
+from kubectl_mesh.render.lock import LockBuilder, LockContent
 from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.store import Store
@@ -34,7 +34,7 @@ from kubectl_mesh.tree.lock_file import LockFile, dump_lock
 from kubectl_mesh.yaml_io.templates import Manifests
 
 
-class Mesh(NamedTuple):
+class RenderInputs(NamedTuple):
     """What a tree is made from."""
 
     plan: Plan
@@ -43,22 +43,22 @@ class Mesh(NamedTuple):
     target: Target
 
 
-def render(
-    mesh: Mesh, manifests: Manifests, store: Store, only: frozenset[str] | None = None
+def render_tree(
+    mesh: RenderInputs, manifests: Manifests, store: Store, only: frozenset[str] | None = None
 ) -> Tree:
     """Every file of every cluster, or of those in `only`, and of the mesh as a whole; texts that
     clusters share are one object.
     """
     folders = _Folders(store)
-    locks = Locks(mesh.plan, mesh.pki, mesh.target.KIND)
+    locks = LockBuilder(mesh.plan, mesh.pki, mesh.target.KIND)
     tree: dict[str, Folder] = {}
-    for member, texts in _clusters(mesh, manifests, only):
+    for member, texts in _list_cluster_files(mesh, manifests, only):
         name = member.cluster.name
-        content = folders.content(name, texts)
-        tree[name] = _locked(content, locks.of_cluster(member, content))
-    for name, shared in _shared(mesh, manifests):
-        content = folders.content(name, shared)
-        tree[name] = _locked(content, locks.of_all(name, content))
+        content = folders.add_directory(name, texts)
+        tree[name] = _add_lock(content, locks.cluster_lock(member, content))
+    for name, texts in _list_mesh_files(mesh, manifests):
+        content = folders.add_directory(name, texts)
+        tree[name] = _add_lock(content, locks.mesh_lock(name, content))
     return tree
 
 
@@ -67,9 +67,9 @@ class _Folders:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._made: dict[tuple[bytes, bool], File] = {}
+        self._files: dict[tuple[bytes, bool], File] = {}
 
-    def content(self, directory: str, texts: Texts) -> LockContent:
+    def add_directory(self, directory: str, texts: Texts) -> LockContent:
         """The files of a directory, as the store has them, and what its lock says of them."""
         files: dict[str, File] = {}
         sealed: dict[str, str] = {}
@@ -84,30 +84,30 @@ class _Folders:
                 key = (body, self.store.private)
             else:
                 key = (text.encode(), False)
-            if key not in self._made:
-                self._made[key] = File(*key, hashlib.sha256(key[0]).hexdigest())
-            files[path] = self._made[key]
+            if key not in self._files:
+                self._files[key] = File(*key, hashlib.sha256(key[0]).hexdigest())
+            files[path] = self._files[key]
         return LockContent(files, sealed, self.store.head(directory) if sealed else {})
 
 
-def _locked(content: LockContent, lock: LockFile) -> Folder:
+def _add_lock(content: LockContent, lock: LockFile) -> Folder:
     body = dump_lock(lock)
-    listed = File(body, is_private=False, digest=hashlib.sha256(body).hexdigest())
-    return {**content.files, MESH_LOCK: listed}
+    lock_file = File(body, is_private=False, digest=hashlib.sha256(body).hexdigest())
+    return {**content.files, MESH_LOCK: lock_file}
 
 
-def _clusters(
-    mesh: Mesh, manifests: Manifests, only: Collection[str] | None
+def _list_cluster_files(
+    mesh: RenderInputs, manifests: Manifests, only: Collection[str] | None
 ) -> Iterator[tuple[Member, Texts]]:
     """For each cluster its files."""
     plan, target = mesh.plan, mesh.target
     control_plane = target.control_plane(plan, mesh.base)
-    secrets = remote_secrets.Remotes(plan, manifests)
-    legacy = not target.traits(plan.topology).labels
+    secrets = remote_secrets.RemoteSecrets(plan, manifests)
+    legacy = not target.traits(plan.topology).finds_gateways_by_label
     members = {
         name: member for name, member in plan.members.items() if only is None or name in only
     }
-    planes = {
+    control_planes = {
         name: tuple(control_plane(member))
         for name, member in members.items()
         if not member.trust_stage_only
@@ -115,34 +115,36 @@ def _clusters(
     for name, member in members.items():
         stages = [Stage(), Stage(), Stage()]
         if not member.trust_stage_only:
-            for file, text in planes[name]:
-                stages[1].add(file, text)
-            gateways.add(stages[2], plan, member, manifests, legacy=legacy)
-            reader_accounts.add(stages[2], plan, member, manifests, legacy=legacy)
-            secrets.add(stages[2], member)
+            for file, text in control_planes[name]:
+                stages[1].add_file(file, text)
+            gateways.add_gateways(stages[2], plan, member, manifests, legacy=legacy)
+            reader_accounts.add_readers(stages[2], plan, member, manifests, legacy=legacy)
+            secrets.add_to_stage(stages[2], member)
             if plan.topology.alerts is not None:
-                alerts.add(stages[2], plan, plan.topology.alerts, member, mesh.pki, manifests)
+                alerts.add_alerts(
+                    stages[2], plan, plan.topology.alerts, member, mesh.pki, manifests
+                )
         accounts = target.component_accounts(mesh.base, plan.topology, member.cluster)
-        trust.add(stages[0], plan, member, mesh.pki, manifests, accounts)
-        yield member, _staged(mesh, stages, manifests)
+        trust.add_trust(stages[0], plan, member, mesh.pki, manifests, accounts)
+        yield member, _combine_stages(mesh, stages, manifests)
 
 
-def _staged(mesh: Mesh, stages: list[Stage], manifests: Manifests) -> Texts:
+def _combine_stages(mesh: RenderInputs, stages: list[Stage], manifests: Manifests) -> Texts:
     """The files of the stages, each with its kustomization, and the kustomization of them all."""
     topology, target = mesh.plan.topology, mesh.target
     delivery = delivery_of(topology)
     files: dict[str, str | SecretManifest] = {}
-    applied = []
-    for stage, into in zip(STAGES, stages, strict=True):
-        files |= {f"{stage}/{file}": text for file, text in into.files.items()}
+    applied_stages = []
+    for stage, content in zip(STAGES, stages, strict=True):
+        files |= {f"{stage}/{file}": text for file, text in content.files.items()}
         is_plane = stage == STAGES[1]
-        if not into.resources or (is_plane and not target.APPLIED):
+        if not content.resources or (is_plane and not target.APPLIED):
             continue
-        listed = list_resources(topology, into.resources, into.files, manifests)
-        files |= {f"{stage}/{file}": text for file, text in listed.items()}
+        kustomization = list_resources(topology, content.resources, content.files, manifests)
+        files |= {f"{stage}/{file}": text for file, text in kustomization.items()}
         # What is for the cluster of Argo CD has no place in the whole of another.
-        if listed and not (is_plane and target.HUB and delivery.CENTRAL):
-            applied.append(stage)
+        if kustomization and not (is_plane and target.HUB and delivery.CENTRAL):
+            applied_stages.append(stage)
     is_encrypted = store_of(topology).NEEDS_DECRYPTION and any(
         isinstance(text, SecretManifest) for text in files.values()
     )
@@ -150,18 +152,20 @@ def _staged(mesh: Mesh, stages: list[Stage], manifests: Manifests) -> Texts:
     # brings all stages at once.
     if not is_encrypted or delivery.DECRYPTS:
         files["kustomization.yaml"] = manifests.render(
-            "kustomization.yaml", resources=tuple(applied), generators=()
+            "kustomization.yaml", resources=tuple(applied_stages), generators=()
         )
     return files
 
 
-def _shared(mesh: Mesh, manifests: Manifests) -> Iterator[tuple[str, Texts]]:
+def _list_mesh_files(mesh: RenderInputs, manifests: Manifests) -> Iterator[tuple[str, Texts]]:
     """The directories that belong to the mesh as a whole."""
     plan = mesh.plan
     if plan.topology.has_remote_secret_bundle:
-        found = remote_secrets.bundle(plan, manifests)
-        listed = list_resources(plan.topology, found, found, manifests) if found else {}
-        yield BUNDLE_FOLDER, {**found, **listed}
+        secrets = remote_secrets.build_bundle(plan, manifests)
+        kustomization = (
+            list_resources(plan.topology, secrets, secrets, manifests) if secrets else {}
+        )
+        yield BUNDLE_FOLDER, {**secrets, **kustomization}
     delivery = delivery_of(plan.topology)
     if delivery.DIRECTORY:
         yield delivery.DIRECTORY, dict(delivery.files(plan, hub=mesh.target.HUB))

@@ -20,58 +20,71 @@ from kubectl_mesh.render.stage import Stage
 from kubectl_mesh.yaml_io.templates import Manifests
 
 
-def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:
+def add_gateways(
+    stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool
+) -> None:
     """Adds the gateways of a cluster."""
     cluster = member.cluster
     if legacy:
-        stage.add(
+        stage.add_file(
             "cluster-aware-gateway.yaml",
             manifests.render("cluster-aware-gateway.yaml", namespace=cluster.namespace),
         )
         return
     if member.gateway_kind == "Deployment":
-        stage.add(
+        stage.add_file(
             "eastwest-account.yaml",
             manifests.render(
                 "eastwest-account.yaml", name=GATEWAY_NAME, namespace=cluster.namespace
             ),
         )
-        stage.add("eastwest-deployment.yaml", manifests.document_text(_deployment(member)))
-        stage.add("eastwest-service.yaml", manifests.document_text(_service(member, plan)))
+        stage.add_file(
+            "eastwest-deployment.yaml", manifests.document_text(_deployment_json(member))
+        )
+        stage.add_file(
+            "eastwest-service.yaml", manifests.document_text(_service_json(member, plan))
+        )
     elif member.gateway_kind == "Gateway":
-        stage.add("eastwest-gateway.yaml", manifests.document_text(_gateway(member, plan)))
-    # What is exposed is said to istiod, so a cluster without one says nothing.
+        stage.add_file(
+            "eastwest-gateway.yaml", manifests.document_text(_gateway_json(member, plan))
+        )
     if member.primary is None:
-        place = {
-            "namespace": cluster.namespace,
-            "version": (
-                "v1"
-                if versions.minor_version(cluster.version) >= versions.SINCE_GATEWAY_V1
-                else "v1alpha3"
-            ),
-        }
-        if member.gateway_kind not in (None, "Gateway") and plan.has_several_networks:
-            stage.add(
-                "cross-network-gateway.yaml",
-                manifests.render("cross-network-gateway.yaml", **place),
-            )
-        if member.is_primary and member.gateway_kind is not None:
-            service = f"istiod-{cluster.revision}" if cluster.revision else "istiod"
-            host = f"{service}.{cluster.namespace}.svc.cluster.local"
-            stage.add("istiod-gateway.yaml", manifests.render("istiod-gateway.yaml", **place))
-            stage.add(
-                "istiod-virtual-service.yaml",
-                manifests.render("istiod-virtual-service.yaml", host=host, **place),
-            )
-        if plan.topology.is_ambient:
-            for network in remote_networks(member):
-                stage.add(
-                    f"remote-gateways/{file_name(network.name)}.yaml",
-                    manifests.document_text(_remote(network, cluster)),
-                )
+        _add_exposures(stage, plan, member, manifests)
 
 
-def file_name(network: str) -> str:
+def _add_exposures(stage: Stage, plan: Plan, member: Member, manifests: Manifests) -> None:
+    """Adds what the gateways let in, which istiod reads: a cluster without one has none of it."""
+    cluster = member.cluster
+    place = {
+        "namespace": cluster.namespace,
+        "version": (
+            "v1"
+            if versions.minor_version(cluster.version) >= versions.SINCE_GATEWAY_V1
+            else "v1alpha3"
+        ),
+    }
+    if member.gateway_kind not in (None, "Gateway") and plan.has_several_networks:
+        stage.add_file(
+            "cross-network-gateway.yaml",
+            manifests.render("cross-network-gateway.yaml", **place),
+        )
+    if member.is_primary and member.gateway_kind is not None:
+        service = f"istiod-{cluster.revision}" if cluster.revision else "istiod"
+        host = f"{service}.{cluster.namespace}.svc.cluster.local"
+        stage.add_file("istiod-gateway.yaml", manifests.render("istiod-gateway.yaml", **place))
+        stage.add_file(
+            "istiod-virtual-service.yaml",
+            manifests.render("istiod-virtual-service.yaml", host=host, **place),
+        )
+    if plan.topology.is_ambient:
+        for network in remote_networks(member):
+            stage.add_file(
+                f"remote-gateways/{network_file_name(network.name)}.yaml",
+                manifests.document_text(_remote_gateway_json(network, cluster)),
+            )
+
+
+def network_file_name(network: str) -> str:
     """A network's name as that of a file and of an object: lower case, for networks may differ from
     others by nothing but case.
     """
@@ -83,7 +96,7 @@ def file_name(network: str) -> str:
     )
 
 
-def _deployment(member: Member) -> dict[str, object]:
+def _deployment_json(member: Member) -> dict[str, object]:
     cluster = member.cluster
     own = {"app": GATEWAY_NAME, "istio": GATEWAY_SELECTOR}
     pod = {
@@ -130,7 +143,7 @@ def _deployment(member: Member) -> dict[str, object]:
     }
 
 
-def _service(member: Member, plan: Plan) -> dict[str, object]:
+def _service_json(member: Member, plan: Plan) -> dict[str, object]:
     cluster = member.cluster
     annotations = dict(cluster.east_west.annotations)
     return {
@@ -158,7 +171,7 @@ def _service(member: Member, plan: Plan) -> dict[str, object]:
     }
 
 
-def _gateway(member: Member, plan: Plan) -> dict[str, object]:
+def _gateway_json(member: Member, plan: Plan) -> dict[str, object]:
     """A Gateway of the Gateway API, for which istiod makes Deployment and Service."""
     cluster = member.cluster
     ambient = plan.topology.is_ambient
@@ -194,12 +207,12 @@ def _gateway(member: Member, plan: Plan) -> dict[str, object]:
         "spec": {
             "gatewayClassName": "istio-east-west" if ambient else "istio",
             **infrastructure,
-            "listeners": [_listener(member, ambient=ambient)],
+            "listeners": [_listener_json(member, ambient=ambient)],
         },
     }
 
 
-def _listener(member: Member, *, ambient: bool) -> dict[str, object]:
+def _listener_json(member: Member, *, ambient: bool) -> dict[str, object]:
     """What a gateway lets in: HBONE, or TLS for the services of the mesh."""
     if ambient:
         options = {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}
@@ -219,7 +232,7 @@ def _listener(member: Member, *, ambient: bool) -> dict[str, object]:
     }
 
 
-def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
+def _remote_gateway_json(network: Network, cluster: Cluster) -> dict[str, object]:
     """The gateway of another network, whose addresses are declared; read by istiod of its own
     cluster alone.
     """
@@ -228,11 +241,11 @@ def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
         "kind": "Gateway",
         "metadata": {
             "labels": {NETWORK_LABEL: network.name},
-            "name": f"{GATEWAY_NAME}-{file_name(network.name)}"[:253],
+            "name": f"{GATEWAY_NAME}-{network_file_name(network.name)}"[:253],
             "namespace": cluster.namespace,
         },
         "spec": {
-            "addresses": [_address(gateway) for gateway in network.gateways],
+            "addresses": [_address_json(gateway) for gateway in network.gateways],
             "gatewayClassName": "istio-remote",
             "listeners": [
                 {
@@ -249,7 +262,7 @@ def _remote(network: Network, cluster: Cluster) -> dict[str, object]:
     }
 
 
-def _address(gateway: Gateway) -> dict[str, object]:
+def _address_json(gateway: Gateway) -> dict[str, object]:
     return {
         "type": "IPAddress" if is_address(gateway.address) else "Hostname",
         "value": gateway.address,

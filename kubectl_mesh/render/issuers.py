@@ -10,21 +10,21 @@ from collections.abc import Mapping
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.yaml_io.manifest import document_text
 
-KEYS: dict[str, dict[str, object]] = {
+KEY_ALGORITHMS: dict[str, dict[str, object]] = {
     "ec-p256": {"algorithm": "ECDSA", "size": 256},
     "ec-p384": {"algorithm": "ECDSA", "size": 384},
     "rsa-2048": {"algorithm": "RSA", "size": 2048},
     "rsa-3072": {"algorithm": "RSA", "size": 3072},
     "rsa-4096": {"algorithm": "RSA", "size": 4096},
 }
-HOURS = 24
+HOURS_PER_DAY = 24
 
 
-def certificate(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]) -> str:
+def certificate_text(topology: Topology, cluster: Cluster, annotations: Mapping[str, str]) -> str:
     """The Certificate that makes `cacerts` in the cluster itself; renewed in the last eighth of its
     life, with a new key.
     """
-    hours = topology.intermediate_days * HOURS
+    hours = topology.intermediate_days * HOURS_PER_DAY
     return document_text(
         {
             "apiVersion": "cert-manager.io/v1",
@@ -39,8 +39,11 @@ def certificate(topology: Topology, cluster: Cluster, annotations: Mapping[str, 
                 "dnsNames": [f"istiod.{cluster.namespace}.svc"],
                 "duration": f"{hours}h",
                 "isCA": True,
-                "issuerRef": _issuer(topology),
-                "privateKey": {**KEYS[topology.key_type or "ec-p256"], "rotationPolicy": "Always"},
+                "issuerRef": _issuer_ref_json(topology),
+                "privateKey": {
+                    **KEY_ALGORITHMS[topology.key_type or "ec-p256"],
+                    "rotationPolicy": "Always",
+                },
                 "renewBefore": f"{hours // 8}h",
                 "secretName": "cacerts",
                 "subject": {
@@ -53,13 +56,13 @@ def certificate(topology: Topology, cluster: Cluster, annotations: Mapping[str, 
     )
 
 
-def _issuer(topology: Topology) -> dict[str, str]:
+def _issuer_ref_json(topology: Topology) -> dict[str, str]:
     assert topology.issuer_ref is not None
     name, kind, group = topology.issuer_ref
     return {"group": group, "kind": kind, "name": name}
 
 
-def istio_csr_values(topology: Topology, cluster: Cluster, ztunnel: str | None) -> str:
+def istio_csr_values_text(topology: Topology, cluster: Cluster, ztunnel: str | None) -> str:
     """The values for istio-csr's chart in one cluster: what has to agree with istiod there;
     `ztunnel` is its namespace and account.
     """
@@ -70,7 +73,7 @@ def istio_csr_values(topology: Topology, cluster: Cluster, ztunnel: str | None) 
         {
             "app": {
                 "certmanager": {
-                    "issuer": {"enabled": True, **_issuer(topology)},
+                    "issuer": {"enabled": True, **_issuer_ref_json(topology)},
                     "namespace": cluster.namespace,
                 },
                 "istio": {

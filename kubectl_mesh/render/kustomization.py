@@ -18,7 +18,7 @@ def list_resources(
     """The files that list those of a folder. What SOPS encrypted is listed as the tool that applies
     the tree decrypts it.
     """
-    hidden = (
+    secret_paths = (
         [path for path in resources if isinstance(files.get(path), SecretManifest)]
         if store_of(topology).NEEDS_DECRYPTION
         else []
@@ -29,14 +29,16 @@ def list_resources(
         if any(path.startswith("remote-secrets/") for path in files)
         else manifests.render
     )
-    encrypted = delivery_of(topology).encrypted(hidden) if hidden else Encrypted()
-    left = tuple(path for path in resources if path not in hidden or path in encrypted.listed)
-    made = (
+    encrypted = delivery_of(topology).encrypted(secret_paths) if secret_paths else Encrypted()
+    plain_paths = tuple(
+        path for path in resources if path not in secret_paths or path in encrypted.listed
+    )
+    generators = (
         {encrypted.generator: text("ksops.yaml", files=encrypted.files)}
         if encrypted.generator
         else {}
     )
-    if hidden and not left and not made:
+    if secret_paths and not plain_paths and not generators:
         return {}
-    listed = text("kustomization.yaml", resources=left, generators=tuple(made))
-    return {"kustomization.yaml": listed, **made}
+    kustomization = text("kustomization.yaml", resources=plain_paths, generators=tuple(generators))
+    return {"kustomization.yaml": kustomization, **generators}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kubectl_mesh.model import BUNDLE_FOLDER, File, Member, Pki, Plan
-from kubectl_mesh.render.trust import crls
+from kubectl_mesh.render.trust import find_cluster_crl
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
 
@@ -24,23 +24,23 @@ class LockContent(NamedTuple):
         return {path: file.digest for path, file in self.files.items()}
 
 
-class Locks:
+class LockBuilder:
     """The locks of a plan; `kind` is that of base.yaml."""
 
     def __init__(self, plan: Plan, pki: Pki, kind: str) -> None:
         self.plan, self.pki, self.kind = plan, pki, kind
-        self._sources = _sources(plan)
+        self._sources = _remote_secret_sources(plan)
 
-    def of_cluster(self, member: Member, content: LockContent) -> LockFile:
+    def cluster_lock(self, member: Member, content: LockContent) -> LockFile:
         """The lock of a cluster's directory."""
-        cluster, plan, known = member.cluster, self.plan, self._sources
-        held = (
+        cluster, plan, sources = member.cluster, self.plan, self._sources
+        remote_sources = (
             {}
             if plan.topology.has_remote_secret_bundle
             else {
-                p: known[p]
+                p: sources[p]
                 for p in member.peers
-                if p in known and plan.members[p].peer_login(cluster.name) is not None
+                if p in sources and plan.members[p].peer_login(cluster.name) is not None
             }
         )
         return LockFile(
@@ -51,31 +51,33 @@ class Locks:
             namespace=cluster.namespace,
             control_plane=self.kind,
             roots=tuple(root.fingerprint for root in self.pki.roots),
-            remote=held,
+            remote=remote_sources,
             files=content.digests,
             sealed=content.sealed,
-            **self._certificates(member),  # type: ignore[arg-type]
+            **self._signer_fields(member),  # type: ignore[arg-type]
             **content.store,  # type: ignore[arg-type]
         )
 
-    def of_all(self, name: str, content: LockContent) -> LockFile:
+    def mesh_lock(self, name: str, content: LockContent) -> LockFile:
         """The lock of a directory that belongs to the mesh as a whole."""
-        known = self._sources
+        sources = self._sources
         return LockFile(
             cluster=name,
             mesh=self.plan.topology.mesh_id,
             control_plane=self.kind,
-            remote={peer: known[peer] for peer in sorted(known)} if name == BUNDLE_FOLDER else {},
+            remote={peer: sources[peer] for peer in sorted(sources)}
+            if name == BUNDLE_FOLDER
+            else {},
             files=content.digests,
             sealed=content.sealed,
             **content.store,  # type: ignore[arg-type]
         )
 
-    def _certificates(self, member: Member) -> dict[str, str]:
+    def _signer_fields(self, member: Member) -> dict[str, str]:
         """Who signs in a cluster, as fields of its lock."""
         topology = self.plan.topology
         if member.lacks_intermediate:
-            return {"waits": "for its intermediate"}
+            return {"pending": "for its intermediate"}
         if not topology.has_intermediate_files:
             assert topology.issuer_ref is not None
             name, issuer, group = topology.issuer_ref
@@ -83,7 +85,7 @@ class Locks:
         if member.primary is not None:
             return {"served_by": member.primary.name}
         own = self.pki.intermediates[member.cluster.name]
-        listed = crls(member, self.pki)
+        listed = find_cluster_crl(member, self.pki)
         return {
             "intermediate": own.certificate.fingerprint,
             **({"signer": own.signer} if own.signer else {}),
@@ -91,7 +93,7 @@ class Locks:
         }
 
 
-def _sources(plan: Plan) -> dict[str, Source]:
+def _remote_secret_sources(plan: Plan) -> dict[str, Source]:
     """What the remote secrets of each cluster are made from."""
     return {
         name: Source(

@@ -9,17 +9,19 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.yaml_io.templates import Manifests
 
 
-def role(cluster: Cluster) -> str:
+def reader_role_name(cluster: Cluster) -> str:
     """The role of a reader that Istio does not bring; Istio's own has another name."""
     return f"istio-reader-{cluster.namespace}-{cluster.reader_account}"
 
 
-def own_role(plan: Plan, cluster: Cluster) -> bool:
+def has_own_role(plan: Plan, cluster: Cluster) -> bool:
     """Whether Istio's own account is not the one that is used."""
     return cluster.reader_account != DEFAULT_READER_ACCOUNT or plan.topology.reader_per_peer
 
 
-def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool) -> None:
+def add_readers(
+    stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legacy: bool
+) -> None:
     """The account is Istio's own unless another is asked for; then its role is ours too. Whom
     nobody reads has neither.
     """
@@ -32,35 +34,48 @@ def add(stage: Stage, plan: Plan, member: Member, manifests: Manifests, *, legac
     )
     tokens = cluster.credential.kind == "tokenFile"
     text = manifests.render(
-        "reader-role-legacy.yaml" if legacy else "reader-role.yaml", role=role(cluster)
+        "reader-role-legacy.yaml" if legacy else "reader-role.yaml", role=reader_role_name(cluster)
     )
     for peer, name in readers.items():
         account = reader_account(cluster, peer)
         place = {"namespace": cluster.namespace, "reader": account}
-        if own_role(plan, cluster):
-            binding = role(cluster) if peer == SHARED_READER else f"{role(cluster)}-{peer}"
-            stage.add(f"{name}-account.yaml", manifests.render("reader-account.yaml", **place))
+        if has_own_role(plan, cluster):
+            binding = (
+                reader_role_name(cluster)
+                if peer == SHARED_READER
+                else f"{reader_role_name(cluster)}-{peer}"
+            )
+            stage.add_file(f"{name}-account.yaml", manifests.render("reader-account.yaml", **place))
             if "reader-role.yaml" not in stage.files:
-                stage.add("reader-role.yaml", text)
-            stage.add(
+                stage.add_file("reader-role.yaml", text)
+            stage.add_file(
                 f"{name}-role-binding.yaml",
                 manifests.render(
-                    "reader-role-binding.yaml", binding=binding, role=role(cluster), **place
+                    "reader-role-binding.yaml",
+                    binding=binding,
+                    role=reader_role_name(cluster),
+                    **place,
                 ),
             )
         if tokens:
-            for generation in cluster.token_generations:
-                file = (
-                    f"{name}-token.yaml" if generation == 1 else f"{name}-token-g{generation}.yaml"
-                )
-                stage.add(
-                    file,
-                    manifests.render(
-                        "reader-token.yaml",
-                        secret=reader_secret(cluster, peer, generation),
-                        **place,
-                    ),
-                )
-            pushed = store_of(plan.topology).token_object(plan.topology, cluster, peer)
-            if pushed is not None:
-                stage.add(f"{name}-push.yaml", pushed)
+            _add_tokens(stage, plan, member, peer, manifests)
+
+
+def _add_tokens(stage: Stage, plan: Plan, member: Member, peer: str, manifests: Manifests) -> None:
+    """Adds the token Secrets of a reader, one for each generation, and what pushes the token."""
+    cluster = member.cluster
+    name = "reader" if peer == SHARED_READER else f"reader-{peer}"
+    place = {"namespace": cluster.namespace, "reader": reader_account(cluster, peer)}
+    for generation in cluster.token_generations:
+        file = f"{name}-token.yaml" if generation == 1 else f"{name}-token-g{generation}.yaml"
+        stage.add_file(
+            file,
+            manifests.render(
+                "reader-token.yaml",
+                secret=reader_secret(cluster, peer, generation),
+                **place,
+            ),
+        )
+    pushed = store_of(plan.topology).token_object(plan.topology, cluster, peer)
+    if pushed is not None:
+        stage.add_file(f"{name}-push.yaml", pushed)

@@ -13,17 +13,17 @@ from kubectl_mesh.yaml_io.manifest import document_text
 from kubectl_mesh.yaml_io.templates import Manifests
 
 
-class Remotes:
+class RemoteSecrets:
     """The remote secrets of a plan; the same text in every cluster that holds one, unless every
     peer logs in as itself.
     """
 
     def __init__(self, plan: Plan, manifests: Manifests) -> None:
         self.plan, self.manifests = plan, manifests
-        self._made: dict[tuple[str, str, str], str | SecretManifest] = {}
+        self._secrets: dict[tuple[str, str, str], str | SecretManifest] = {}
         self._public: dict[tuple[str, str], str] = {}
 
-    def add(self, stage: Stage, member: Member) -> None:
+    def add_to_stage(self, stage: Stage, member: Member) -> None:
         """Adds those that a cluster holds, or names the directory that has them all."""
         if self.plan.topology.has_remote_secret_bundle:
             # What SOPS encrypted, kubectl cannot apply: it is in no kustomization.
@@ -45,37 +45,39 @@ class Remotes:
         for peer in member.peers:
             # A mesh of a thousand clusters comes by here a million times, and mostly for what is
             # made already.
-            secret = (shared and self._made.get((peer, namespace, SHARED_READER))) or self.secret(
-                self.plan.members[peer], name, namespace
-            )
+            secret = (
+                shared and self._secrets.get((peer, namespace, SHARED_READER))
+            ) or self.find_secret(self.plan.members[peer], name, namespace)
             if secret is not None:
-                stage.add(f"remote-secrets/{peer}.yaml", secret)
+                stage.add_file(f"remote-secrets/{peer}.yaml", secret)
 
-    def secret(self, other: Member, holder: str, namespace: str) -> str | SecretManifest | None:
+    def find_secret(
+        self, other: Member, reader_cluster: str, namespace: str
+    ) -> str | SecretManifest | None:
         """The object by which istiod in `namespace` of `holder` reads a cluster; None while it may
         not or cannot.
         """
-        login = other.peer_login(holder)
+        login = other.peer_login(reader_cluster)
         if login is None:
             return None
-        reader = holder if holder in other.logins else SHARED_READER
+        reader = reader_cluster if reader_cluster in other.logins else SHARED_READER
         key = (other.cluster.name, namespace, reader)
-        if key not in self._made:
-            self._made[key] = self._object(other, namespace, reader, login)
-        return self._made[key]
+        if key not in self._secrets:
+            self._secrets[key] = self._build_secret(other, namespace, reader, login)
+        return self._secrets[key]
 
-    def _object(
+    def _build_secret(
         self, other: Member, namespace: str, reader: str, login: Mapping[str, Json]
     ) -> str | SecretManifest:
         topology, cluster = self.plan.topology, other.cluster
         store = store_of(topology)
         if not store.has_login(cluster):
-            return self._text(other, namespace, login)
+            return self._secret_text(other, namespace, login)
         own = store.remote_secret_object(
             topology,
             cluster,
             (namespace, reader),
-            lambda mark: kubeconfig(other, masked_login(cluster.credential, mark)),
+            lambda mark: kubeconfig_text(other, masked_login(cluster.credential, mark)),
         )
         if own is not None:
             return own
@@ -90,15 +92,15 @@ class Remotes:
                     else f"# generation {cluster.token_generation}\n"
                 )
                 self._public[cluster.name, namespace] = (
-                    self._text(other, namespace, masked_login(cluster.credential)) + which
+                    self._secret_text(other, namespace, masked_login(cluster.credential)) + which
                 )
             public = self._public[cluster.name, namespace]
-        text = None if reader in other.sealed_logins else self._text(other, namespace, login)
+        text = None if reader in other.sealed_logins else self._secret_text(other, namespace, login)
         return SecretManifest(text, public, login_file_names(cluster, reader))
 
-    def _text(self, member: Member, namespace: str, login: Mapping[str, Json]) -> str:
+    def _secret_text(self, member: Member, namespace: str, login: Mapping[str, Json]) -> str:
         name = member.cluster.name
-        encoded = base64.b64encode(kubeconfig(member, login).encode()).decode()
+        encoded = base64.b64encode(kubeconfig_text(member, login).encode()).decode()
         return self.manifests.render_once(
             "remote-secret.yaml",
             name=name,
@@ -108,7 +110,7 @@ class Remotes:
         )
 
 
-def kubeconfig(member: Member, login: Mapping[str, Json]) -> str:
+def kubeconfig_text(member: Member, login: Mapping[str, Json]) -> str:
     """The kubeconfig by which a cluster is read. Its text is part of the contract: istiod
     reconnects when a byte of it changes.
     """
@@ -132,14 +134,14 @@ def kubeconfig(member: Member, login: Mapping[str, Json]) -> str:
     )
 
 
-def bundle(plan: Plan, manifests: Manifests) -> dict[str, str | SecretManifest]:
+def build_bundle(plan: Plan, manifests: Manifests) -> dict[str, str | SecretManifest]:
     """The remote secrets of all clusters, once; istiod passes over its own ("would overwrite the
     config cluster").
     """
-    remotes = Remotes(plan, manifests)
+    remotes = RemoteSecrets(plan, manifests)
     files: dict[str, str | SecretManifest] = {}
     for name, member in plan.members.items():
-        secret = remotes.secret(member, SHARED_READER, member.cluster.namespace)
+        secret = remotes.find_secret(member, SHARED_READER, member.cluster.namespace)
         if secret is not None:
             files[f"{name}.yaml"] = secret
     return files

@@ -10,7 +10,7 @@ class Stage:
         self.files: dict[str, str | SecretManifest] = {}
         self.resources: list[str] = []
 
-    def add(self, path: str, text: str | SecretManifest) -> None:
+    def add_file(self, path: str, text: str | SecretManifest) -> None:
         """Adds a file, which the kustomization lists."""
         self.files[path] = text
         self.resources.append(path)

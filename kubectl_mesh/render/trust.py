@@ -12,11 +12,11 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.node_components import extra_namespaces
 from kubectl_mesh.yaml_io.templates import Manifests
 
-ISTIO_CSR = "istio-csr.values"
+ISTIO_CSR_VALUES_FILE = "istio-csr.values"
 """The values for istio-csr's chart, in stage 1; no manifest, so not called one."""
 
 
-def crls(member: Member, pki: Pki) -> bytes | None:
+def find_cluster_crl(member: Member, pki: Pki) -> bytes | None:
     """The CRLs that a cluster gets; None where nothing is revoked, or nobody there reads it."""
     return (
         pki.crl.pem
@@ -25,7 +25,7 @@ def crls(member: Member, pki: Pki) -> bytes | None:
     )
 
 
-def add(
+def add_trust(
     stage: Stage,
     plan: Plan,
     member: Member,
@@ -41,11 +41,11 @@ def add(
     """
     cluster, topology = member.cluster, plan.topology
     keep = delivery_of(topology).KEEP
-    for file, text in _namespaces(plan, member, manifests, accounts):
-        stage.add(file, text)
+    for file, text in _namespace_texts(plan, member, manifests, accounts):
+        stage.add_file(file, text)
     if topology.issuer == "istio-csr":
         # Not for kubectl: the chart of istio-csr reads it.
-        stage.files[ISTIO_CSR] = issuers.istio_csr_values(
+        stage.files[ISTIO_CSR_VALUES_FILE] = issuers.istio_csr_values_text(
             topology, cluster, accounts.get("ztunnel")
         )
         return
@@ -53,14 +53,14 @@ def add(
         return
     annotations = dict([keep]) if keep is not None else {}
     if topology.issuer == "cert-manager":
-        stage.add("cacerts.yaml", issuers.certificate(topology, cluster, annotations))
+        stage.add_file("cacerts.yaml", issuers.certificate_text(topology, cluster, annotations))
         return
     store = store_of(topology)
-    own = store.cacerts_object(topology, cluster, annotations, crls(member, pki))
-    stage.add("cacerts.yaml", own or _cacerts(plan, member, pki, manifests))
+    own = store.cacerts_object(topology, cluster, annotations, find_cluster_crl(member, pki))
+    stage.add_file("cacerts.yaml", own or _cacerts_manifest(plan, member, pki, manifests))
 
 
-def _namespaces(
+def _namespace_texts(
     plan: Plan, member: Member, manifests: Manifests, accounts: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Istio's namespace, and those of the components on the nodes."""
@@ -87,10 +87,10 @@ def _namespaces(
         )
 
 
-def _cacerts(plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> SecretManifest:
+def _cacerts_manifest(plan: Plan, member: Member, pki: Pki, manifests: Manifests) -> SecretManifest:
     """The Secret with the intermediate."""
     cluster, topology = member.cluster, plan.topology
-    intermediate, revoked = pki.intermediates[cluster.name], crls(member, pki)
+    intermediate, revoked = pki.intermediates[cluster.name], find_cluster_crl(member, pki)
     keep_key, keep = delivery_of(topology).KEEP or (None, None)
 
     def text(key: bytes) -> str:

@@ -172,7 +172,7 @@ class ClusterState:
         """Whether the control plane is held back, which another refusal reports where one was
         rendered.
         """
-        return bool(self.lock.waits) or not any(
+        return bool(self.lock.pending) or not any(
             path.startswith("2-control-plane/") for path in self.files
         )
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from kubectl_mesh.delivery.removal import LAST, Installation, PlaneRemoval, kubectl_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Json, Member, Network, Pki, Plan, Topology
-from kubectl_mesh.plan import Traits
+from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.targets import cluster_rules, images, values
 from kubectl_mesh.targets.gateway_rules import host_name_places, host_name_problem
 from kubectl_mesh.targets.old_istio import (
@@ -65,7 +65,7 @@ spec:
         "spec": {"profile": "default", "values": {"security": {"selfSigned": False}}}
     }
 
-    def traits(self, topology: Topology) -> Traits:
+    def traits(self, topology: Topology) -> TargetTraits:
         """Pilot 1.4 knows networks by meshNetworks alone, and their gateways by address."""
         return INGRESS_TRAITS
 

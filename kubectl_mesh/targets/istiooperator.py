@@ -20,7 +20,7 @@ from kubectl_mesh.istio.east_west_gateway import (
     service_ports,
 )
 from kubectl_mesh.model import Cluster, Json, Member, Network, Pki, Plan, Release, Topology
-from kubectl_mesh.plan import Traits
+from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.targets import images, node_components, values
 from kubectl_mesh.targets.cluster_rules import stated_versions
 from kubectl_mesh.targets.gateway_rules import gateway_address_problems
@@ -82,7 +82,7 @@ spec:
 """
     DEFAULT_BASE: ClassVar[Json] = {"spec": {"profile": "minimal"}}
 
-    def traits(self, topology: Topology) -> Traits:
+    def traits(self, topology: Topology) -> TargetTraits:
         """Istioctl makes the gateway; before 1.8 the ingress gateway takes in what comes from other
         networks.
         """

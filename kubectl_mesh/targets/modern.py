@@ -9,7 +9,7 @@ from kubectl_mesh.istio import versions
 from kubectl_mesh.istio.east_west_gateway import HBONE_PORT, TLS_PORT
 from kubectl_mesh.model import Json, Pki, Topology
 from kubectl_mesh.model.commands import address_command
-from kubectl_mesh.plan import Traits
+from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.targets import cluster_rules, gateway_rules, node_components
 from kubectl_mesh.targets.target import Base, Target
 from kubectl_mesh.targets.values import stated
@@ -33,12 +33,12 @@ class ModernTarget(Target):
     def platform(self, base: Base, topology: Topology) -> str | None:
         """The platform that base.yaml states, or that its profile implies."""
 
-    def traits(self, topology: Topology) -> Traits:
+    def traits(self, topology: Topology) -> TargetTraits:
         """Istiod finds networks and gateways by labels."""
-        return Traits(
+        return TargetTraits(
             gateway_port=HBONE_PORT if topology.is_ambient else TLS_PORT,
             gateway_command=address_command,
-            labels=True,
+            finds_gateways_by_label=True,
             gateway_kind=self.GATEWAYS[0],
         )
 

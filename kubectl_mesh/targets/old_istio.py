@@ -6,16 +6,16 @@ from typing import Any
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Document, Pki, Topology
 from kubectl_mesh.model.commands import address_command
-from kubectl_mesh.plan import Traits
+from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.targets.values import stated
 from kubectl_mesh.text import did_you_mean, first_names, mesh_command, value_text
 
 OWN_REGISTRY = "Kubernetes"
 """The name under which Pilot knows its own registry, up to Istio 1.5."""
-INGRESS_TRAITS = Traits(
+INGRESS_TRAITS = TargetTraits(
     gateway_port=443,
     gateway_command=lambda cluster: address_command(cluster, "istio-ingressgateway"),
-    labels=False,
+    finds_gateways_by_label=False,
 )
 """Networks are known by meshNetworks alone, and their gateways, the ingress gateways, by
 address.

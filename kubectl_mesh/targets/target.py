@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Cluster, Document, Json, Member, Pki, Plan, Topology
-from kubectl_mesh.plan import Traits
+from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.replaced import Replaceable, replaced_problems, used_versions
 from kubectl_mesh.targets.uninstall import revision_webhooks_command
@@ -79,7 +79,7 @@ class Target(ABC):
     """The paths of lists in base.yaml that the mesh adds to, so that no value is lost."""
 
     @abstractmethod
-    def traits(self, topology: Topology) -> Traits:
+    def traits(self, topology: Topology) -> TargetTraits:
         """What the target decides for the plan."""
 
     @abstractmethod

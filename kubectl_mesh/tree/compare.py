@@ -21,7 +21,7 @@ from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 _NOTHING: Mapping[str, FolderOnDisk] = MappingProxyType({})
 
 
-def scan(folder: int) -> FolderOnDisk:
+def scan_folder(folder: int) -> FolderOnDisk:
     """Reads one directory by its descriptor."""
     files: dict[str, tuple[bytes, int]] = {}
     folders: dict[str, int] = {}
@@ -33,27 +33,27 @@ def scan(folder: int) -> FolderOnDisk:
         raise not_readable_error(MESH_LOCK) from None
     except MeshError:
         lock, damaged = None, True
-    stated = LockFile()
+    lock_file = LockFile()
     if lock is not None:
         files[MESH_LOCK] = lock
         parsed = parse_lock(lock[0])
-        stated, damaged = parsed or stated, parsed is None
-    _walk(folder, "", files, folders, others, stated.files)
+        lock_file, damaged = parsed or lock_file, parsed is None
+    _scan_entries(folder, "", files, folders, others, lock_file.files)
     has_lock = MESH_LOCK in files or MESH_LOCK in others
     return FolderOnDisk(
         files,
         folders,
         frozenset(others),
-        stated.files,
+        lock_file.files,
         has_lock,
         damaged,
-        stated.cluster,
-        stated.mesh,
-        stated.sealed,
+        lock_file.cluster,
+        lock_file.mesh,
+        lock_file.sealed,
     )
 
 
-def _walk(
+def _scan_entries(
     folder: int,
     prefix: str,
     files: dict[str, tuple[bytes, int]],
@@ -62,8 +62,8 @@ def _walk(
     locked: Mapping[str, str],
 ) -> None:
     with os.scandir(folder) as entries:
-        listed = sorted(entries, key=lambda e: e.name)
-    for entry in listed:
+        entries_by_name = sorted(entries, key=lambda e: e.name)
+    for entry in entries_by_name:
         path = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
             with prefix_places(prefix):
@@ -72,7 +72,7 @@ def _walk(
                 continue
             try:
                 folders[path] = stat.S_IMODE(os.fstat(inner).st_mode)
-                _walk(inner, path + "/", files, folders, others, locked)
+                _scan_entries(inner, path + "/", files, folders, others, locked)
             finally:
                 os.close(inner)
         elif path == MESH_LOCK and MESH_LOCK in files:
@@ -96,7 +96,7 @@ def _walk(
             others.add(path)
 
 
-def ours(disk: FolderOnDisk) -> list[str]:
+def list_owned_paths(disk: FolderOnDisk) -> list[str]:
     """The paths of a directory that its lock lists and that are there, the lock itself among
     them.
     """
@@ -115,7 +115,7 @@ def compare_folder(where: str, disk: FolderOnDisk | None, new: Folder) -> Folder
     changes: list[Change] = []
     unlisted: list[str] = []
     for path, file in new.items():
-        change = _change(path, file, disk)
+        change = _compare_file(path, file, disk)
         if change is None:
             unlisted.append(path)
         else:
@@ -127,15 +127,17 @@ def compare_folder(where: str, disk: FolderOnDisk | None, new: Folder) -> Folder
     if blocked:
         raise MeshError(blocked)
     changes += _removals(disk, new)
-    mine = {*new, *disk.locked_digests, MESH_LOCK}
-    foreign = tuple(sorted(path for path in (*disk.files, *disk.other_entries) if path not in mine))
+    owned = {*new, *disk.locked_digests, MESH_LOCK}
+    foreign = tuple(
+        sorted(path for path in (*disk.files, *disk.other_entries) if path not in owned)
+    )
     # A folder that gets its first secret shows nobody any.
     secret = {
         path: file
         for path, file in new.items()
         if path in disk.files and path not in disk.sealed_digests
     }
-    loose_folders = [p for p in private_folders(secret) if disk.folders.get(p, 0o700) & 0o077]
+    loose_folders = [p for p in list_private_folders(secret) if disk.folders.get(p, 0o700) & 0o077]
     changes += [Change(path + "/", "tighten") for path in loose_folders]
     actions = {c.action for c in changes} - {"identical"}
     action = "identical" if not actions else "tighten" if actions == {"tighten"} else "update"
@@ -144,7 +146,7 @@ def compare_folder(where: str, disk: FolderOnDisk | None, new: Folder) -> Folder
         action,
         tuple(changes),
         foreign,
-        _foreign_folders(disk, foreign, mine),
+        _foreign_folders(disk, foreign, owned),
         disk.has_damaged_lock,
     )
 
@@ -165,18 +167,18 @@ def _refuse_other_lock(where: str, name: str, disk: FolderOnDisk) -> None:
         )
 
 
-def _change(path: str, file: File, disk: FolderOnDisk) -> Change | None:
+def _compare_file(path: str, file: File, disk: FolderOnDisk) -> Change | None:
     """What a render does to one file; None where something that is not ours is in its place."""
-    found = disk.files.get(path)
-    if found is not None and found[0] == file.body:
-        loose = file.is_private and found[1] & 0o077
+    on_disk = disk.files.get(path)
+    if on_disk is not None and on_disk[0] == file.body:
+        loose = file.is_private and on_disk[1] & 0o077
         return Change(path, "tighten" if loose else "identical")
-    if found is None and path not in disk.other_entries and path not in disk.folders:
+    if on_disk is None and path not in disk.other_entries and path not in disk.folders:
         return Change(path, "create", was_edited=path in disk.locked_digests)
     if path not in disk.locked_digests and path != MESH_LOCK and not disk.has_damaged_lock:
         return None
     edited = path != MESH_LOCK and (
-        found is None or hashlib.sha256(found[0]).hexdigest() != disk.locked_digests.get(path)
+        on_disk is None or hashlib.sha256(on_disk[0]).hexdigest() != disk.locked_digests.get(path)
     )
     return Change(path, "update", was_edited=edited and not disk.has_damaged_lock)
 
@@ -193,7 +195,7 @@ def _obstacles(
     for path in new:
         if path in disk.folders:
             yield "folder-in-place-of-file", path, "is a folder, where a file is to be written"
-    for path in sorted(_above(new)):
+    for path in sorted(_parent_folders(new)):
         if path in disk.files or path in disk.other_entries:
             yield "file-in-place-of-folder", path, "is in the way: a folder belongs there"
 
@@ -202,50 +204,50 @@ def _removals(disk: FolderOnDisk, new: Folder) -> Iterator[Change]:
     """The files of ours that are not rendered any more."""
     for path, digest in disk.locked_digests.items():
         if path not in new and (path in disk.files or path in disk.other_entries):
-            found = disk.files.get(path)
-            edited = found is None or hashlib.sha256(found[0]).hexdigest() != digest
+            on_disk = disk.files.get(path)
+            edited = on_disk is None or hashlib.sha256(on_disk[0]).hexdigest() != digest
             yield Change(path, "remove", was_edited=edited)
 
 
 def _foreign_folders(
-    disk: FolderOnDisk, foreign: tuple[str, ...], mine: set[str]
+    disk: FolderOnDisk, foreign: tuple[str, ...], owned: set[str]
 ) -> tuple[str, ...]:
     """The folders that hold a foreign file, or none of ours; a person may want an empty one, as git
     does.
     """
-    ours_in, theirs_in = _above(mine), _above(foreign)
+    ours_in, theirs_in = _parent_folders(owned), _parent_folders(foreign)
     return tuple(sorted(path for path in disk.folders if path in theirs_in or path not in ours_in))
 
 
-def _above(paths: Iterable[str]) -> set[str]:
+def _parent_folders(paths: Iterable[str]) -> set[str]:
     """All folders above some paths."""
-    found: set[str] = set()
+    folders: set[str] = set()
     parents = {path.rpartition("/")[0] for path in paths} - {""}
     while parents:
-        found |= parents
+        folders |= parents
         parents = {path.rpartition("/")[0] for path in parents} - {""}
-    return found
+    return folders
 
 
-def private_folders(new: Folder) -> list[str]:
+def list_private_folders(new: Folder) -> list[str]:
     """The folders that hold a secret, which nobody else may enter; not the cluster's own, since its
     public files may be read.
     """
-    found: dict[str, None] = {}
+    folders: dict[str, None] = {}
     for path, file in new.items():
         parent = path.rpartition("/")[0]
         if file.is_private and parent:
-            found[parent] = None
-    return list(found)
+            folders[parent] = None
+    return list(folders)
 
 
-def compare(
+def compare_tree(
     out: str,
     tree: Tree,
     mesh: str,
     only: frozenset[str] | None = None,
     faults: list[Problem] | None = None,
-    known: Mapping[str, FolderOnDisk] = _NOTHING,
+    scanned: Mapping[str, FolderOnDisk] = _NOTHING,
 ) -> tuple[FolderChange, ...]:
     """The changes of every directory; `only` leaves the directories of other clusters as they are.
 
@@ -253,18 +255,18 @@ def compare(
     own name. With a list in `faults` the problems of directories that cannot be compared go there,
     and the changes of the others are returned. The directories in `known` are not read again.
     """
-    found: list[FolderChange] = []
+    changes: list[FolderChange] = []
     problems: list[Problem] = []
     top = open_folder(out)
     try:
-        for name, disk in _directories(top, out, tree, known):
+        for name, disk in _list_directories(top, out, tree, scanned):
             if only is not None and name not in only:
                 continue
             if isinstance(disk, MeshError):
                 problems += disk.problems
             elif name in tree:
                 try:
-                    found.append(compare_folder(f"{out}/{name}", disk, tree[name]))
+                    changes.append(compare_folder(f"{out}/{name}", disk, tree[name]))
                 except MeshError as error:
                     problems += error.problems
             elif (
@@ -272,7 +274,7 @@ def compare(
                 and not disk.has_damaged_lock
                 and (disk.cluster, disk.mesh) == (name, mesh)
             ):
-                found.append(_removed(name, disk))
+                changes.append(_remove_directory(name, disk))
     finally:
         if top is not None:
             os.close(top)
@@ -280,10 +282,10 @@ def compare(
         faults += problems
     elif problems:
         raise MeshError(problems)
-    return tuple(found)
+    return tuple(changes)
 
 
-def _removed(name: str, disk: FolderOnDisk) -> FolderChange:
+def _remove_directory(name: str, disk: FolderOnDisk) -> FolderChange:
     """A directory of a cluster that left the topology: what its lock lists goes."""
     changes = [
         Change(
@@ -292,33 +294,35 @@ def _removed(name: str, disk: FolderOnDisk) -> FolderChange:
             was_edited=path in disk.other_entries
             or hashlib.sha256(disk.files[path][0]).hexdigest() != disk.locked_digests.get(path),
         )
-        for path in ours(disk)
+        for path in list_owned_paths(disk)
         if path != MESH_LOCK
     ]
-    mine = {*ours(disk), MESH_LOCK}
-    foreign = tuple(sorted(path for path in (*disk.files, *disk.other_entries) if path not in mine))
+    owned = {*list_owned_paths(disk), MESH_LOCK}
+    foreign = tuple(
+        sorted(path for path in (*disk.files, *disk.other_entries) if path not in owned)
+    )
     return FolderChange(
         name,
         "remove",
         (*changes, Change(MESH_LOCK, "remove")),
         foreign,
-        _foreign_folders(disk, foreign, mine),
+        _foreign_folders(disk, foreign, owned),
     )
 
 
-def _directories(
-    top: int | None, out: str, tree: Tree, known: Mapping[str, FolderOnDisk]
+def _list_directories(
+    top: int | None, out: str, tree: Tree, scanned: Mapping[str, FolderOnDisk]
 ) -> Iterator[tuple[str, FolderOnDisk | MeshError | None]]:
     """Every directory that is rendered or has a lock, in order; an error in the place of one that
     cannot be read.
     """
-    there = set() if top is None else {name for name in os.listdir(top) if not name.startswith(".")}
-    for name in sorted({*tree, *there}):
-        if top is None or name not in there:
+    names = set() if top is None else {name for name in os.listdir(top) if not name.startswith(".")}
+    for name in sorted({*tree, *names}):
+        if top is None or name not in names:
             yield name, None
             continue
-        if name in known:
-            yield name, known[name]
+        if name in scanned:
+            yield name, scanned[name]
             continue
         if name not in tree and not stat.S_ISDIR(os.lstat(name, dir_fd=top).st_mode):
             continue
@@ -330,7 +334,7 @@ def _directories(
                 continue
             try:
                 with prefix_places(f"{out}/{name}"):
-                    disk = scan(folder) if name in tree or _has_lock(folder) else None
+                    disk = scan_folder(folder) if name in tree or _has_lock(folder) else None
             finally:
                 os.close(folder)
         except MeshError as error:
@@ -347,7 +351,9 @@ def _has_lock(folder: int) -> bool:
         return False
 
 
-def strangers(out: str, tree: Tree, changes: tuple[FolderChange, ...]) -> tuple[str, ...]:
+def find_foreign_entries(
+    out: str, tree: Tree, changes: tuple[FolderChange, ...]
+) -> tuple[str, ...]:
     """What lies beside the directories of the clusters and is not ours; hidden files do not
     count.
     """

@@ -40,7 +40,7 @@ class LockFile:
     namespace: str = ""
     control_plane: str = ""
     """The kind that base.yaml asked for."""
-    waits: str | None = None
+    pending: str | None = None
     issuer: str | None = None
     """Who makes the intermediate, where it is made in the cluster."""
     intermediate: str | None = None
@@ -70,7 +70,7 @@ _KEYS = {
     "network": "network",
     "namespace": "namespace",
     "controlPlane": "control_plane",
-    "waits": "waits",
+    "waits": "pending",
     "issuer": "issuer",
     "intermediate": "intermediate",
     "signer": "signer",
@@ -90,13 +90,15 @@ def parse_lock(body: bytes | None) -> LockFile | None:
     """What the bytes of a lock say; None where there are none, or where they are no lock."""
     try:
         value = json.loads(body or b"")
-        head = value["madeFrom"]
-        stated = {name: head[key] for key, name in _KEYS.items() if head.get(key) is not None}
+        made_from = value["madeFrom"]
+        stated = {
+            name: made_from[key] for key, name in _KEYS.items() if made_from.get(key) is not None
+        }
         texts = {name: str(part) for name, part in stated.items() if name not in _LISTS}
         lists = {name: tuple(map(str, stated[name])) for name in _LISTS if name in stated}
         remote = {
             str(peer): _parse_source(source)
-            for peer, source in head.get("remoteSecrets", {}).items()
+            for peer, source in made_from.get("remoteSecrets", {}).items()
         }
         sealed, files = _digests(value.get("sealed", {})), _digests(value["files"])
         if "mesh" not in texts:
@@ -136,7 +138,7 @@ def dump_lock(lock: LockFile) -> bytes:
         f"      {json.dumps(peer)}: {_dump_source(source)}" for peer, source in lock.remote.items()
     )
     made_from = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in head.items())
-    listed = ",\n".join(
+    digests = ",\n".join(
         f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.files.items()
     )
     opening = (
@@ -144,9 +146,11 @@ def dump_lock(lock: LockFile) -> bytes:
         f" {{\n{made_from}"
     )
     remote = f'    "remoteSecrets": {{\n{peers}\n    }}\n' if peers else '    "remoteSecrets": {}\n'
-    kept = ",\n".join(f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.sealed.items())
-    inputs = f'  "sealed": {{\n{kept}\n  }},\n' if kept else ""
-    return f'{opening}{remote}  }},\n{inputs}  "files": {{\n{listed}\n  }}\n}}\n'.encode()
+    sealed = ",\n".join(
+        f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.sealed.items()
+    )
+    inputs = f'  "sealed": {{\n{sealed}\n  }},\n' if sealed else ""
+    return f'{opening}{remote}  }},\n{inputs}  "files": {{\n{digests}\n  }}\n}}\n'.encode()
 
 
 @lru_cache(maxsize=8192)

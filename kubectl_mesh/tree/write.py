@@ -22,11 +22,11 @@ from kubectl_mesh.fs.durable import (
 )
 from kubectl_mesh.fs.folders import FOLDER_FLAGS, open_folder, read_regular_file
 from kubectl_mesh.model import MESH_LOCK, PRIVATE_FOLDER, PRIVATE_MODE, Folder, FolderChange, Tree
-from kubectl_mesh.tree.compare import private_folders
+from kubectl_mesh.tree.compare import list_private_folders
 from kubectl_mesh.tree.lock_file import parse_lock
 
 
-def clear(out: str) -> None:
+def recover_killed_run(out: str) -> None:
     """Puts right what a killed run left in `out`, before anything is compared with it; it has to be
     writable.
     """
@@ -35,7 +35,7 @@ def clear(out: str) -> None:
     if top is None:
         return
     try:
-        _clear_stage(top)
+        _recover_stage(top)
     except MeshError as error:
         raise MeshError(
             replace(p, where=Place(os.path.join(out, STAGE_PREFIX))) for p in error.problems
@@ -76,7 +76,7 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
         else:
             _build(stage, name, old, change, new)
             if old is None:
-                _take_name(stage, name, top)
+                _move_into_place(stage, name, top)
             elif not durable.libc_rename(stage, name, top, name, RENAME_EXCHANGE):
                 # Without an exchange the name is free for a moment; should the run end there, the
                 # next one puts it right.
@@ -84,13 +84,13 @@ def _replace(top: int, stage: int, change: FolderChange, new: Folder) -> None:
                 os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
                 os.rename(f"{name}.old", name, src_dir_fd=stage, dst_dir_fd=stage)
         if old is not None:
-            _dissolve(stage, name, top, dissolve)
+            _remove_directory(stage, name, top, dissolve)
     finally:
         if old is not None:
             os.close(old)
 
 
-def _take_name(stage: int, name: str, top: int) -> None:
+def _move_into_place(stage: int, name: str, top: int) -> None:
     if not durable.libc_rename(stage, name, top, name, RENAME_NO_REPLACE):
         os.rename(name, name, src_dir_fd=stage, dst_dir_fd=top)
 
@@ -162,36 +162,38 @@ def _build(stage: int, name: str, old: int | None, change: FolderChange, new: Fo
     """
     os.mkdir(name, 0o777, dir_fd=stage)
     root = os.open(name, FOLDER_FLAGS, dir_fd=stage)
-    before = _Folders(old) if old is not None else None
-    folders = _NewFolders(root, before, set(private_folders(new)))
+    old_folders = _Folders(old) if old is not None else None
+    folders = _NewFolders(root, old_folders, set(list_private_folders(new)))
     try:
-        keep = {c.path for c in change.changes if c.action == "identical"}
+        unchanged = {c.path for c in change.changes if c.action == "identical"}
         for path in sorted(new, key=lambda p: p != MESH_LOCK):
             file = new[path]
             above, _, last = path.rpartition("/")
             if not (
-                before is not None and path in keep and _link(before[above], folders[above], last)
+                old_folders is not None
+                and path in unchanged
+                and _link(old_folders[above], folders[above], last)
             ):
                 write_file(
                     last, file.body, PRIVATE_MODE if file.is_private else 0o666, folders[above]
                 )
-        if before is not None:
-            _keep_foreign(before, folders, change)
+        if old_folders is not None:
+            _keep_foreign(old_folders, folders, change)
     finally:
         folders.close()
         os.close(root)
-        if before is not None:
-            before.close()
+        if old_folders is not None:
+            old_folders.close()
 
 
-def _keep_foreign(before: _Folders, folders: _Folders, change: FolderChange) -> None:
+def _keep_foreign(old_folders: _Folders, folders: _Folders, change: FolderChange) -> None:
     """Links the files and folders that are not ours into the new directory."""
     for path in change.foreign_folders:
         folders[path]
     for path in change.foreign_files:
         above, _, last = path.rpartition("/")
-        if not _link(before[above], folders[above], last):
-            _copy(before[above], folders[above], last, path)
+        if not _link(old_folders[above], folders[above], last):
+            _copy(old_folders[above], folders[above], last, path)
 
 
 def _link(source: int, target: int, name: str) -> bool:
@@ -233,7 +235,7 @@ def _copy(source: int, target: int, name: str, path: str) -> None:
     write_file(name, found[0], stat.S_IMODE(status.st_mode), target)
 
 
-def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
+def _remove_directory(stage: int, name: str, top: int, known: set[str]) -> None:
     """Removes a directory in the stage; a file that came meanwhile, and that nothing else holds,
     goes back to where it was put.
     """
@@ -242,13 +244,13 @@ def _dissolve(stage: int, name: str, top: int, known: set[str]) -> None:
         return
     folder = require_folder(open_folder(name, stage), name)
     try:
-        _dissolve_folder(folder, "", known, name, top)
+        _remove_contents(folder, "", known, name, top)
     finally:
         os.close(folder)
     os.rmdir(name, dir_fd=stage)
 
 
-def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: int) -> None:
+def _remove_contents(folder: int, prefix: str, known: set[str], name: str, top: int) -> None:
     # The lock goes last: while anything else is there, it tells the next run which of it is ours.
     for last in sorted(os.listdir(folder), key=lambda n: not prefix and n == MESH_LOCK):
         path = prefix + last
@@ -256,7 +258,7 @@ def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: 
         if stat.S_ISDIR(status.st_mode):
             inner = require_folder(open_folder(last, folder), path)
             try:
-                _dissolve_folder(inner, path + "/", known, name, top)
+                _remove_contents(inner, path + "/", known, name, top)
             finally:
                 os.close(inner)
             os.rmdir(last, dir_fd=folder)
@@ -270,7 +272,7 @@ def _dissolve_folder(folder: int, prefix: str, known: set[str], name: str, top: 
             restore_file(folder, last, top, f"{name}/{path}")
 
 
-def _clear_stage(top: int) -> None:
+def _recover_stage(top: int) -> None:
     """Puts right what a killed run left: a directory that lost its name gets it back, the rest
     goes.
     """
@@ -287,16 +289,16 @@ def _clear_stage(top: int) -> None:
                 os.rename(old, name, src_dir_fd=stage, dst_dir_fd=top)
                 continue
             if name in os.listdir(stage):
-                _dissolve(stage, name, top, _listed(stage, name))
+                _remove_directory(stage, name, top, _list_locked_paths(stage, name))
             os.rename(old, name, src_dir_fd=stage, dst_dir_fd=stage)
         for name in sorted(os.listdir(stage)):
-            _dissolve(stage, name, top, _listed(stage, name))
+            _remove_directory(stage, name, top, _list_locked_paths(stage, name))
     finally:
         os.close(stage)
     os.rmdir(STAGE_PREFIX, dir_fd=top)
 
 
-def _listed(stage: int, name: str) -> set[str]:
+def _list_locked_paths(stage: int, name: str) -> set[str]:
     """What the lock in a staged directory lists; the lock is the first file written there, and the
     last one removed.
     """
@@ -307,5 +309,5 @@ def _listed(stage: int, name: str) -> set[str]:
         found = read_regular_file(MESH_LOCK, folder)
     finally:
         os.close(folder)
-    stated = parse_lock(found[0]) if found is not None else None
-    return {MESH_LOCK} if stated is None else {MESH_LOCK, *stated.files}
+    lock = parse_lock(found[0]) if found is not None else None
+    return {MESH_LOCK} if lock is None else {MESH_LOCK, *lock.files}

@@ -18,7 +18,7 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.workload_certificates import max_ttl
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.plan import KnownClusters
-from kubectl_mesh.plan import plan as make_plan
+from kubectl_mesh.plan import build_plan as make_plan
 from kubectl_mesh.safety.roots import cut_reason, find_cuts
 from kubectl_mesh.targets import KINDS, values
 from kubectl_mesh.topology.validation import validate_document

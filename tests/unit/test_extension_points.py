@@ -18,7 +18,7 @@ from kubectl_mesh.delivery.delivery import Delivery
 from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Json, Member, Plan, SecretManifest, Topology
-from kubectl_mesh.plan import Traits
+from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.stores.store import Store, StoreInputs
 from kubectl_mesh.targets.target import Base, PlaneFile, ReadSchema, Target
 from kubectl_mesh.yaml_io import assets
@@ -87,8 +87,10 @@ class ToyTarget(Target):
             },
         }
 
-    def traits(self, topology: Topology) -> Traits:
-        return Traits(15443, lambda cluster: f"toy gateway {cluster.name}", labels=True)
+    def traits(self, topology: Topology) -> TargetTraits:
+        return TargetTraits(
+            15443, lambda cluster: f"toy gateway {cluster.name}", finds_gateways_by_label=True
+        )
 
     def problems(self, topology: Topology) -> Iterator[Problem]:
         if topology.is_ambient:

@@ -66,7 +66,7 @@ def test_a_tree_says_what_the_topology_asked_for(case: str) -> None:
         }
         assert cluster.lock is not None
         assert {n.value for n in cluster.cluster_names} == (
-            set() if cluster.lock.contents.waits else {name}
+            set() if cluster.lock.contents.pending else {name}
         )
         assert {m.value for m in cluster.mesh_ids} == {said["mesh"]}
         assert (cluster.lock.contents.context, cluster.lock.contents.cluster) == (
@@ -114,7 +114,7 @@ def test_trust_is_what_the_certificates_say(case: str) -> None:
         elif trust.store in ("external", "cert-manager", "istio-csr"):
             assert trust.issuer
         else:
-            assert lock.contents.served_by or lock.contents.waits
+            assert lock.contents.served_by or lock.contents.pending
             assert trust.store == "none"
 
 
@@ -163,7 +163,7 @@ def test_releases_and_gateways(case: str) -> None:
     view = read_mesh_state(tree(case))
     for cluster in view.clusters.values():
         assert cluster.lock is not None
-        if cluster.lock.contents.waits:
+        if cluster.lock.contents.pending:
             continue
         assert cluster.releases
         kinds = {c.kind for c in cluster.control_plane}

@@ -25,7 +25,7 @@ from kubectl_mesh.model import File, Pki, Server
 from kubectl_mesh.pki.certificate_builder import generate_keys
 from kubectl_mesh.pki.issue import issue_pki
 from kubectl_mesh.pki.profile import CertificateProfile
-from kubectl_mesh.plan import KnownClusters, plan
+from kubectl_mesh.plan import KnownClusters, build_plan
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.x509.layout import INTERMEDIATE_FILES
@@ -1016,7 +1016,7 @@ def test_no_secret_has_a_repr() -> None:
     from kubectl_mesh.credentials.api_servers import KubeconfigContext
     from kubectl_mesh.operations.build import Rendered
     from kubectl_mesh.operations.checked_inputs import CheckedInputs
-    from kubectl_mesh.render import Mesh, render
+    from kubectl_mesh.render import RenderInputs, render_tree
     from kubectl_mesh.stores.plain import Plain
     from kubectl_mesh.targets import KINDS
     from kubectl_mesh.yaml_io import assets
@@ -1033,8 +1033,10 @@ def test_no_secret_has_a_repr() -> None:
         ("west", ""): {"token": "tokentokentoken-west"},
     }
     target = KINDS["IstioControlPlane"]
-    made_plan = plan(topology, target.traits(topology), KnownClusters(servers, tokens))
-    tree = render(Mesh(made_plan, {}, done, target), Manifests(assets.template_text), Plain())
+    made_plan = build_plan(topology, target.traits(topology), KnownClusters(servers, tokens))
+    tree = render_tree(
+        RenderInputs(made_plan, {}, done, target), Manifests(assets.template_text), Plain()
+    )
     told = {
         "directory": ".",
         "topology": topology,

@@ -19,8 +19,8 @@ from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.pki.issue import issue_pki
 from kubectl_mesh.pki.profile import CertificateProfile
 from kubectl_mesh.plan import KnownClusters
-from kubectl_mesh.plan import plan as make_plan
-from kubectl_mesh.render import Mesh, render
+from kubectl_mesh.plan import build_plan as make_plan
+from kubectl_mesh.render import RenderInputs, render_tree
 from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.topology.names import name_of
@@ -110,7 +110,11 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
         clock.now(),
     )
     KEPT.update(pki.new_files)
-    return plan, pki, render(Mesh(plan, {}, pki, target), Manifests(assets.template_text), Plain())
+    return (
+        plan,
+        pki,
+        render_tree(RenderInputs(plan, {}, pki, target), Manifests(assets.template_text), Plain()),
+    )
 
 
 @settings(

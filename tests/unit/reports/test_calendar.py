@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.model import Expiry
-from kubectl_mesh.render.alerts import remembered
+from kubectl_mesh.render.alerts import parse_token_dates
 from kubectl_mesh.reports.calendar import calendar
 from tests.conftest import Run, WorkDir
 from tests.support.goldens import DAY, GOLDEN, copy_case, read_files
@@ -163,7 +163,7 @@ def test_a_sealed_token_that_is_not_here_keeps_its_date(tmp_path: Path, run: Run
     shutil.rmtree(mesh / "credentials")
     assert run("render", "--check", cwd=mesh).code == 0
     assert read_files(mesh / "out") == tree
-    assert remembered("- a person's file") == remembered("a: [") == {}
+    assert parse_token_dates("- a person's file") == parse_token_dates("a: [") == {}
 
 
 def test_a_name_is_no_template(tmp_path: Path, run: Run) -> None:
