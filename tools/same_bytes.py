@@ -3,8 +3,8 @@
 Locks are compared too.
 
 `python tools/same_bytes.py COMMIT [--meshes 200]` takes the package of COMMIT out of git, renders each working directory with it and
-then a copy of that directory with the package of this checkout, and compares all files below out/. Where a store encrypts, what chance
-made stays in out/ for the second render, as it does for users; elsewhere out/ is made from nothing.
+then a copy of that directory with the package of this checkout, and compares all files below out/. Where a store encrypts, COMMIT renders
+first, so that both renders keep the encrypted files, as they do for users; elsewhere out/ is made from nothing.
 `--decades N` plays N decades, and takes the topology, certificates and tokens of every tenth of their renders as inputs, each at its
 date; and it compares the stories of the decades, of the old programs with those of this checkout.
 Exit code 0: all are the same; 1: some differ, and each file is named.
@@ -152,14 +152,22 @@ def differences(one: Path, other: Path) -> list[str]:
     )
 
 
+def is_encrypting(mesh: Path) -> bool:
+    """Whether the store of a working directory encrypts."""
+    topology = (mesh / "topology.yaml").read_text()
+    return any(f"store: {store}" in topology for store in SEALING)
+
+
 def compare(folder: Path, old: Path, meshes: int, decades: int) -> tuple[int, int, list[str]]:
     """How many directories and files were compared, and what differs."""
     dates: dict[Path, datetime] = {}
     first = list(list_inputs(folder / "inputs", meshes, decades, dates))
     for made in first:
-        if not any(f"store: {store}" in (made / "topology.yaml").read_text() for store in SEALING):
+        if not is_encrypting(made):
             shutil.rmtree(made / "out", ignore_errors=True)
     ignoring = {made for made in first if (made / ".gitignore").exists()}
+    # Both renders that are compared find encrypted files, and keep them.
+    render(old, [(made, dates.get(made, DATE)) for made in first if is_encrypting(made)])
     before = render(old, [(made, dates.get(made, DATE)) for made in first])
     second = [
         Path(shutil.copytree(made, folder / "copies" / made.name, symlinks=True)) for made in first
@@ -167,7 +175,7 @@ def compare(folder: Path, old: Path, meshes: int, decades: int) -> tuple[int, in
     for made, copy in zip(first, second, strict=True):
         if made not in ignoring:
             (copy / ".gitignore").unlink(missing_ok=True)
-        if not any(f"store: {store}" in (copy / "topology.yaml").read_text() for store in SEALING):
+        if not is_encrypting(copy):
             shutil.rmtree(copy / "out", ignore_errors=True)
     after = render(
         TOP, [(copy, dates.get(made, DATE)) for made, copy in zip(first, second, strict=True)]
