@@ -22,7 +22,7 @@ from kubectl_mesh.model import (
 from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import count_text, mesh_command
-from kubectl_mesh.topology.peers import peers_of
+from kubectl_mesh.topology.peers import list_peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _members(
     logins: dict[str, dict[str, Mapping[str, Json]]] = {c.name: {} for c in topology.clusters}
     for (name, peer), login in known.logins.items():
         logins[name][peer] = login
-    peers_by_cluster = peers_of(topology)
+    peers_by_cluster = list_peers(topology)
     for name, peers in peers_by_cluster.items():
         for peer in peers:
             holders[peer].append(name)

@@ -18,7 +18,7 @@ from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.differences import diff_trees
 from kubectl_mesh.differences.impact import is_applicable, parse_version_pair
 from kubectl_mesh.differences.rules import RULES
-from kubectl_mesh.observed.sources import read_tree
+from kubectl_mesh.observed.tree_sources import read_tree
 from kubectl_mesh.reports.diff_markdown import markdown
 from kubectl_mesh.reports.diff_text import text, value
 from kubectl_mesh.safety.steps import Constraint, rank_clusters

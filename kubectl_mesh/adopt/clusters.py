@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt import identity, parts, reach
+from kubectl_mesh.adopt import cluster_access, cluster_parts, identity
 from kubectl_mesh.adopt.evidence import Evidence, Notes
 from kubectl_mesh.adopt.gateways import find_declared_gateways
-from kubectl_mesh.adopt.running import (
+from kubectl_mesh.adopt.running_mesh import (
     DEFAULT_NAMESPACE,
     DUMP_AGAIN,
     Overrides,
@@ -15,10 +15,10 @@ from kubectl_mesh.adopt.running import (
 )
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.istio.retired_registries import is_istio_charts
-from kubectl_mesh.observed.cacerts import find_signing_ca, is_signing_ca
+from kubectl_mesh.observed.dumped_objects import DumpedObject
+from kubectl_mesh.observed.dumped_remote_secrets import LoadDocument, is_dumped_remote_secret
 from kubectl_mesh.observed.kubeconfigs import is_kubeconfig
-from kubectl_mesh.observed.objects import DumpedObject
-from kubectl_mesh.observed.remote_dumps import LoadDocument, is_dumped_remote_secret
+from kubectl_mesh.observed.signing_ca import find_signing_ca, is_signing_ca
 from kubectl_mesh.text import did_you_mean, value_text
 
 DEFAULT_TRUST_DOMAIN = "cluster.local"
@@ -37,13 +37,13 @@ def assemble_mesh(
     `read` loads a kubeconfig, every scalar a text, `parse` what else stands in an object as text.
     `name_of` makes a cluster's name of a context's.
     """
-    objects = parts.drop_duplicates(resources, notes)
+    objects = cluster_parts.drop_duplicates(resources, notes)
     contexts = dict.fromkeys(o.context for o in objects if o.context)
     configs = [o for o in objects if is_kubeconfig(o)]
     _note_foreign_objects(objects, contexts, overrides, notes)
     running = [RunningCluster(c, tuple(o for o in objects if o.context == c)) for c in contexts]
     for cluster in running:
-        parts.find_parts(cluster, load_kubeconfig, load_yaml, notes)
+        cluster_parts.find_parts(cluster, load_kubeconfig, load_yaml, notes)
         cluster.namespace = (
             notes.settle_value(
                 f"the namespace of Istio in {cluster.context}",
@@ -58,9 +58,9 @@ def assemble_mesh(
     for cluster in running:
         identity.settle_identity(cluster, running, overrides, notes)
     for cluster in running:
-        reach.find_login(cluster, running, configs, notes)
+        cluster_access.find_login(cluster, running, configs, notes)
         identity.find_primary(cluster, running, notes)
-    reach.find_peers(running)
+    cluster_access.find_peers(running)
     for config in configs:
         notes.mark_used(config)
     return RunningMesh(

@@ -10,22 +10,22 @@ from kubectl_mesh.adopt import reasons
 from kubectl_mesh.adopt.evidence import Notes
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.cacerts import CACERTS, is_signing_ca
-from kubectl_mesh.observed.control_dumps import parse_control_plane
-from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
-from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import (
+from kubectl_mesh.observed.dumped_control_planes import parse_control_plane
+from kubectl_mesh.observed.dumped_objects import (
     LAST_APPLIED,
     DumpedObject,
     decode_secret,
     strip_server_fields,
 )
-from kubectl_mesh.observed.remote_dumps import (
+from kubectl_mesh.observed.dumped_remote_secrets import (
     LoadDocument,
     is_dumped_remote_secret,
     parse_remote_secrets,
 )
-from kubectl_mesh.observed.remotes import SERVICE_ACCOUNT_TYPE
+from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
+from kubectl_mesh.observed.kubeconfigs import Login
+from kubectl_mesh.observed.remote_secrets import SERVICE_ACCOUNT_TYPE
+from kubectl_mesh.observed.signing_ca import CACERTS, is_signing_ca
 from kubectl_mesh.text import path_text
 from kubectl_mesh.yaml_io.lookup import value_at
 

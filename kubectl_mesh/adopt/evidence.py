@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.observed.objects import DumpedObject
+from kubectl_mesh.observed.dumped_objects import DumpedObject
 from kubectl_mesh.text import keep_values, value_text
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from kubectl_mesh.adopt.credentials import parse_credential
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import DEFAULT_NAMESPACE, RunningCluster, RunningMesh
+from kubectl_mesh.adopt.running_mesh import DEFAULT_NAMESPACE, RunningCluster, RunningMesh
 from kubectl_mesh.credentials.logins import parse_claims, token_fault
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.retired_registries import BUILT_IN_HUB
 from kubectl_mesh.model import DEFAULT_READER_ACCOUNT
-from kubectl_mesh.observed.control_dumps import HELM_VALUES
+from kubectl_mesh.observed.dumped_control_planes import HELM_VALUES
 from kubectl_mesh.targets import KINDS, OLD
 from kubectl_mesh.targets.istio import Istio
 from kubectl_mesh.text import mesh_command, value_text

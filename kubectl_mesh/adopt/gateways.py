@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import RunningCluster
+from kubectl_mesh.adopt.running_mesh import RunningCluster
 from kubectl_mesh.observed.networks import (
     NETWORK_LABEL,
     list_gateway_addresses,

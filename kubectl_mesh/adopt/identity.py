@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.running import DUMP_AGAIN, LOCAL_REGISTRY, Overrides, RunningCluster
+from kubectl_mesh.adopt.running_mesh import DUMP_AGAIN, LOCAL_REGISTRY, Overrides, RunningCluster
 from kubectl_mesh.errors import Problem
+from kubectl_mesh.observed.dumped_objects import DumpedObject
+from kubectl_mesh.observed.dumped_remote_secrets import DumpedRemoteSecret
 from kubectl_mesh.observed.kubeconfigs import Login, parse_context_login
 from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY_ANNOTATION
-from kubectl_mesh.observed.objects import DumpedObject
-from kubectl_mesh.observed.remote_dumps import DumpedRemoteSecret
 from kubectl_mesh.text import did_you_mean, value_text
 from kubectl_mesh.yaml_io.lookup import value_at
 

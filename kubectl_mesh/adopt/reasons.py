@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from kubectl_mesh.istio import versions
-from kubectl_mesh.observed.cacerts import CACERTS, is_signing_ca
-from kubectl_mesh.observed.control_dumps import HELM_VALUES, parse_control_plane
+from kubectl_mesh.observed.dumped_control_planes import HELM_VALUES, parse_control_plane
+from kubectl_mesh.observed.dumped_objects import DumpedObject
 from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import DumpedObject
+from kubectl_mesh.observed.signing_ca import CACERTS, is_signing_ca
 from kubectl_mesh.targets.istiooperator import EAST_WEST
 from kubectl_mesh.text import path_text
 from kubectl_mesh.x509.parse import find_blocks

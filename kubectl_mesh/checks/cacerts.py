@@ -18,8 +18,8 @@ from kubectl_mesh.checks.context import (
 )
 from kubectl_mesh.checks.unknown import cacerts_unknown
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE
-from kubectl_mesh.observed.values import Cacerts
+from kubectl_mesh.observed.mesh_state import Cacerts
+from kubectl_mesh.observed.tree_parser import CACERTS_INCOMPLETE
 from kubectl_mesh.pki.issue import cacerts_problems
 from kubectl_mesh.text import mesh_command, work_path
 

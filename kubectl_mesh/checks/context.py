@@ -11,7 +11,7 @@ from typing import Self, TypeVar, cast
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import FolderChange, Pki, Plan, Server, Topology
-from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.observed.mesh_state import MeshState
 from kubectl_mesh.text import mesh_command
 
 ERROR, WARNING = "error", "warning"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kubectl_mesh.checks.context import Comparison, TreeContext
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import MESH_LOCK, Change, FolderChange, Json
-from kubectl_mesh.observed.values import Directory, MeshState, TreeObject
+from kubectl_mesh.observed.mesh_state import Directory, MeshState, TreeObject
 from kubectl_mesh.text import single_line
 
 

@@ -5,7 +5,7 @@ clusters that say the same.
 from kubectl_mesh.checks.context import WARNING, Finding, TreeContext
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import retired_registries, versions
-from kubectl_mesh.observed.values import ControlPlane
+from kubectl_mesh.observed.mesh_state import ControlPlane
 from kubectl_mesh.text import count_text, mesh_command, value_text
 
 _HUBS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")

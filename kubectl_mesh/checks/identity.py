@@ -9,7 +9,7 @@ from kubectl_mesh.checks.check import ContentCheck
 from kubectl_mesh.checks.context import ERROR, Finding, Needs, TreeContext
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import Cluster as WantedCluster
-from kubectl_mesh.observed.values import ObservedCluster, ObservedGateway, StatedValue
+from kubectl_mesh.observed.mesh_state import ObservedCluster, ObservedGateway, StatedValue
 from kubectl_mesh.text import value_text
 
 _STATED = "Render, which makes the file anew; what it should be is stated in topology.yaml."

@@ -13,7 +13,7 @@ from kubectl_mesh.checks.unknown import sealed_unknown
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.model.address import is_loopback, url_fault
-from kubectl_mesh.observed.values import RemoteSecret
+from kubectl_mesh.observed.mesh_state import RemoteSecret
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.text import mesh_command, value_text
 

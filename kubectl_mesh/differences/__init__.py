@@ -17,10 +17,10 @@ from kubectl_mesh.differences.rules import RESTART_RULES
 from kubectl_mesh.differences.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed import TreeReader
-from kubectl_mesh.observed.lazy import open_trees
-from kubectl_mesh.observed.pairs import pair_clusters
+from kubectl_mesh.observed.cluster_pairs import pair_clusters
+from kubectl_mesh.observed.lazy_state import open_trees
+from kubectl_mesh.observed.mesh_state import ObservedCluster, RawTree
 from kubectl_mesh.observed.removal import find_delivery_tool
-from kubectl_mesh.observed.values import ObservedCluster, RawTree
 from kubectl_mesh.safety import Review, review_change
 from kubectl_mesh.safety.order import Finding, MeshChange
 from kubectl_mesh.tree.lock_file import parse_lock

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from kubectl_mesh.delivery import TOOLS
 from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.differences.values import CHANGED, Detail, Effect, Fact
-from kubectl_mesh.observed.pairs import ClusterPair
+from kubectl_mesh.observed.cluster_pairs import ClusterPair
+from kubectl_mesh.observed.mesh_state import MeshState, ObservedCluster, RawTree, TreeObject
 from kubectl_mesh.observed.removal import cluster_context, cluster_namespace
-from kubectl_mesh.observed.values import MeshState, ObservedCluster, RawTree, TreeObject
 from kubectl_mesh.safety.removals import ObjectReference
 
 

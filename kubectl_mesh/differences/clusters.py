@@ -12,9 +12,9 @@ from kubectl_mesh.differences.both import (
 )
 from kubectl_mesh.differences.values import CHANGED, DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
+from kubectl_mesh.observed.cluster_pairs import ClusterPair, list_secret_holders
+from kubectl_mesh.observed.mesh_state import ObservedCluster, RawTree, RemoteSecret
 from kubectl_mesh.observed.removal import build_installation, build_secret_holder, cluster_namespace
-from kubectl_mesh.observed.values import ObservedCluster, RawTree, RemoteSecret
 from kubectl_mesh.safety.removals import delete_remote_secret_commands
 from kubectl_mesh.targets.teardown import list_commands, secret_name
 

@@ -15,10 +15,10 @@ from kubectl_mesh.differences.fields import difference_count_text
 from kubectl_mesh.differences.fields import list_details as differing
 from kubectl_mesh.differences.impact import parse_version_pair
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Effect, Fact
-from kubectl_mesh.observed.pairs import ClusterPair
-from kubectl_mesh.observed.parse import exclude_paths
+from kubectl_mesh.observed.cluster_pairs import ClusterPair
+from kubectl_mesh.observed.mesh_state import ControlPlane, ObservedCluster
 from kubectl_mesh.observed.removal import cluster_context
-from kubectl_mesh.observed.values import ControlPlane, ObservedCluster
+from kubectl_mesh.observed.tree_parser import exclude_paths
 from kubectl_mesh.safety.removals import delete_control_plane_commands
 from kubectl_mesh.targets import OLD
 from kubectl_mesh.targets.charts import NODE_COMPONENTS

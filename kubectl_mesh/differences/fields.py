@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kubectl_mesh.differences.values import Detail
-from kubectl_mesh.observed.values import Fields
+from kubectl_mesh.observed.mesh_state import Fields
 from kubectl_mesh.text import can_be_secret, count_text, value_text
 
 _HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")

@@ -17,7 +17,7 @@ from kubectl_mesh.differences.rules import (
 )
 from kubectl_mesh.differences.values import Effect
 from kubectl_mesh.istio import versions
-from kubectl_mesh.observed.values import ControlPlane, ObservedCluster
+from kubectl_mesh.observed.mesh_state import ControlPlane, ObservedCluster
 from kubectl_mesh.targets import KINDS, OLD
 
 UNKNOWN_VERSION_TEXT = (

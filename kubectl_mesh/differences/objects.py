@@ -18,10 +18,10 @@ from kubectl_mesh.differences.fields import difference_count_text
 from kubectl_mesh.differences.fields import list_details as differing
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.model import BUNDLE_FOLDER, CACERTS_PATH, COMPONENT_NAMESPACE_PREFIX
-from kubectl_mesh.observed.pairs import ClusterPair
-from kubectl_mesh.observed.parse import exclude_paths
+from kubectl_mesh.observed.cluster_pairs import ClusterPair
+from kubectl_mesh.observed.mesh_state import Directory, ObservedCluster, ObservedGateway, TreeObject
 from kubectl_mesh.observed.removal import cluster_context
-from kubectl_mesh.observed.values import Directory, ObservedCluster, ObservedGateway, TreeObject
+from kubectl_mesh.observed.tree_parser import exclude_paths
 from kubectl_mesh.safety.removals import delete_commands
 from kubectl_mesh.text import count_text
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from kubectl_mesh.model import BUNDLE_FOLDER
-from kubectl_mesh.observed.values import RawTree
+from kubectl_mesh.observed.mesh_state import RawTree
 
 KUSTOMIZATION = "3-mesh/kustomization.yaml"
 """What says whether a cluster takes the remote secrets that all share."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from kubectl_mesh.differences.both import TreePair, build_change, build_effect, removal_effect
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
-from kubectl_mesh.observed.pairs import ClusterPair
+from kubectl_mesh.observed.cluster_pairs import ClusterPair
+from kubectl_mesh.observed.mesh_state import ObservedCluster, RemoteSecret
 from kubectl_mesh.observed.removal import build_secret_holder, cluster_namespace
-from kubectl_mesh.observed.values import ObservedCluster, RemoteSecret
 from kubectl_mesh.safety.removals import delete_remote_secret_commands
 from kubectl_mesh.stores import STORES
 

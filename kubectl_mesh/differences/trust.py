@@ -9,8 +9,8 @@ from kubectl_mesh.differences.fields import list_details as differing
 from kubectl_mesh.differences.rules import RULE_NAMES
 from kubectl_mesh.differences.values import Detail, Effect, Fact
 from kubectl_mesh.model import CACERTS_PATH, Certificate
-from kubectl_mesh.observed.pairs import ClusterPair
-from kubectl_mesh.observed.values import Cacerts
+from kubectl_mesh.observed.cluster_pairs import ClusterPair
+from kubectl_mesh.observed.mesh_state import Cacerts
 from kubectl_mesh.safety.roots import LOCAL_ROOT, find_issuer_change, unsafe_reason
 from kubectl_mesh.text import count_text
 

@@ -15,15 +15,15 @@ from kubectl_mesh.model import (
     MESH_LOCK,
     Json,
 )
-from kubectl_mesh.observed.control import find_control_planes, stated_namespaces, stated_values
-from kubectl_mesh.observed.gates import find_gateways
+from kubectl_mesh.observed.control_planes import (
+    find_control_planes,
+    stated_namespaces,
+    stated_values,
+)
+from kubectl_mesh.observed.gateways import find_gateways
 from kubectl_mesh.observed.install_kinds import CLUSTER_NAME, MESH_ID, NETWORK
-from kubectl_mesh.observed.locks import hash_files, read_lock_state
-from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY_ANNOTATION
-from kubectl_mesh.observed.parse import TreeParser, digest_value, exclude_paths, flatten_value
-from kubectl_mesh.observed.remotes import RemoteSecretReader, find_reader_accounts, is_remote_secret
-from kubectl_mesh.observed.trust import CertificateReader, parse_cacerts
-from kubectl_mesh.observed.values import (
+from kubectl_mesh.observed.lock_state import hash_files, read_lock_state
+from kubectl_mesh.observed.mesh_state import (
     Directory,
     Fields,
     Files,
@@ -36,6 +36,14 @@ from kubectl_mesh.observed.values import (
     StatedValue,
     TreeObject,
 )
+from kubectl_mesh.observed.networks import NETWORK_LABEL, SERVED_BY_ANNOTATION
+from kubectl_mesh.observed.remote_secrets import (
+    RemoteSecretReader,
+    find_reader_accounts,
+    is_remote_secret,
+)
+from kubectl_mesh.observed.tree_cacerts import CertificateReader, parse_cacerts
+from kubectl_mesh.observed.tree_parser import TreeParser, digest_value, exclude_paths, flatten_value
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.text import path_text
 from kubectl_mesh.tree.lock_file import LockFile

@@ -1,7 +1,7 @@
 """Whether proxies that go by the CRLs of one `cacerts` take what another one signs."""
 
 from kubectl_mesh.errors import MeshError
-from kubectl_mesh.observed.values import Cacerts
+from kubectl_mesh.observed.mesh_state import Cacerts
 from kubectl_mesh.pki.crl import CrlIndex, load_crls
 from kubectl_mesh.x509.certificates import load_certificates
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from kubectl_mesh.credentials.kubeconfig_file import find_access, parse_server
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.dumped_objects import DumpedObject
 from kubectl_mesh.observed.faults import Fault
-from kubectl_mesh.observed.objects import DumpedObject
 from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import text_at
 

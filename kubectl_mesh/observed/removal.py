@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 from kubectl_mesh.delivery import TOOLS
 from kubectl_mesh.delivery.removal import Installation, Tool
-from kubectl_mesh.observed.parse import TreeParser
-from kubectl_mesh.observed.values import ObservedCluster, RawTree, RemoteSecret
+from kubectl_mesh.observed.mesh_state import ObservedCluster, RawTree, RemoteSecret
+from kubectl_mesh.observed.tree_parser import TreeParser
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.targets.teardown import Holder
 from kubectl_mesh.yaml_io.lookup import text_at

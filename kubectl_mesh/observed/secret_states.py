@@ -10,9 +10,9 @@ from datetime import datetime
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, Member, Plan, Server
 from kubectl_mesh.observed import TreeReader
-from kubectl_mesh.observed.parse import digest_value
-from kubectl_mesh.observed.sources import read_tree_files
-from kubectl_mesh.observed.values import RemoteSecret
+from kubectl_mesh.observed.mesh_state import RemoteSecret
+from kubectl_mesh.observed.tree_parser import digest_value
+from kubectl_mesh.observed.tree_sources import read_tree_files
 from kubectl_mesh.stores import STORES
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh.adopt.difference import Difference
 from kubectl_mesh.adopt.evidence import Notes, UnusedItem
-from kubectl_mesh.adopt.running import Overrides, RunningMesh
+from kubectl_mesh.adopt.running_mesh import Overrides, RunningMesh
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.fs import owned_files
 from kubectl_mesh.fs.durable import make_folder

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import RunningMesh
+from kubectl_mesh.adopt.running_mesh import RunningMesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.observed.cacerts import SigningCa
+from kubectl_mesh.observed.signing_ca import SigningCa
 from kubectl_mesh.pki import intermediate_import
 from kubectl_mesh.pki.root_union import bundle_roots
 from kubectl_mesh.workdir.certs_folder import read_root_certificates

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from kubectl_mesh.adopt import difference, files
 from kubectl_mesh.adopt.difference import Difference
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import RunningMesh
+from kubectl_mesh.adopt.running_mesh import RunningMesh
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Folder, Pending
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.objects import DumpedObject, unroll_objects
+from kubectl_mesh.observed.dumped_objects import DumpedObject, unroll_objects
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs

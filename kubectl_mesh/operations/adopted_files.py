@@ -6,18 +6,18 @@ from functools import lru_cache
 from typing import Any
 
 from kubectl_mesh import targets
-from kubectl_mesh.adopt import basedoc, clusters, files
+from kubectl_mesh.adopt import base_documents, clusters, files
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import Overrides, RunningMesh
+from kubectl_mesh.adopt.running_mesh import Overrides, RunningMesh
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.objects import DumpedObject
+from kubectl_mesh.observed.dumped_objects import DumpedObject
 from kubectl_mesh.operations.adopted_certificates import adopt_certificates
 from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.text import marked_text, path_text
-from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.topology.names import derive_cluster_name
 from kubectl_mesh.workdir.base_file import parse_base
 from kubectl_mesh.workdir.places import BASE_FILE, TOPOLOGY_FILE
 from kubectl_mesh.workdir.topology_file import parse_topology
@@ -62,11 +62,13 @@ def build_files(
     `given` and `control_plane`, the kind of base.yaml, are what the command line states. What does
     not fit goes to the notes; if there is any problem, there are no files.
     """
-    mesh = clusters.assemble_mesh(found, read_kubeconfig_text, _parse_text, name_of, given, notes)
+    mesh = clusters.assemble_mesh(
+        found, read_kubeconfig_text, _parse_text, derive_cluster_name, given, notes
+    )
     kind = files.choose_base_kind(mesh, control_plane, notes)
     certificates = adopt_certificates(mesh, directory, machine.now, notes)
     value, named = files.build_topology(
-        mesh, kind, certificates.stated, certificates.organization, name_of, notes
+        mesh, kind, certificates.stated, certificates.organization, derive_cluster_name, notes
     )
     if notes.problems:
         return mesh, AdoptedFiles()
@@ -113,7 +115,7 @@ def _build_base(
 ) -> str:
     """base.yaml; what its schema refuses is left out, and noted."""
     versions = {c.version for c in mesh.clusters}
-    parts = basedoc.build_base_documents(
+    parts = base_documents.build_base_documents(
         mesh, kind, next(iter(versions)) if len(versions) == 1 else None
     )
     if not parts:
@@ -121,7 +123,7 @@ def _build_base(
     path = join_path(directory, BASE_FILE)
     mains = [c.istiod_install for c in mesh.clusters if c.istiod_install is not None]
     for _ in range(_TRIES):
-        text = basedoc.base_text(parts)
+        text = base_documents.base_text(parts)
         found = judge_base(parse_base(path, text.encode()), topology)
         if not found.problems:
             return text

@@ -18,7 +18,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.profile import Progress, ignore_progress
 from kubectl_mesh.pki.signing_requests import prepare_requests
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import intermediate_folder
 
@@ -73,7 +73,7 @@ def _awaiting_clusters(inputs: CheckedInputs, names: Sequence[str]) -> list[str]
     }
     if not names:
         return [c.name for c in topology.clusters if c.primary is None and c.name not in there]
-    chosen = chosen_clusters(topology, names, "NAME")
+    chosen = select_clusters(topology, names, "NAME")
     check_none_served(topology, chosen)
     if done := sorted(chosen & there):
         raise refuse(

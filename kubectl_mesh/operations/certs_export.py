@@ -14,7 +14,7 @@ from kubectl_mesh.operations import build
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.workdir.git_ignore import list_unignored_files
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
@@ -45,7 +45,7 @@ def export_intermediates(
             "write store: external",
             code="store-not-external",
         )
-    only = chosen_clusters(topology, clusters) if clusters else None
+    only = select_clusters(topology, clusters) if clusters else None
     if not topology.has_intermediate_files:
         return ExportResult(topology, (), None)
     chosen = tuple(

@@ -14,7 +14,7 @@ from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import Cluster
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.cacerts import find_signing_ca
+from kubectl_mesh.observed.signing_ca import find_signing_ca
 from kubectl_mesh.operations import dumps, private_files
 from kubectl_mesh.operations.certs_inputs import gather_for_requests, keep_keys_out
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
@@ -28,7 +28,7 @@ from kubectl_mesh.pki.signing_requests import (
     is_renewal_pending,
 )
 from kubectl_mesh.text import work_path
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.x509.chain import outlives_root_problems
 from kubectl_mesh.x509.layout import ROOT_CERT, intermediate_folder
@@ -76,7 +76,7 @@ def import_intermediate(directory: str, request: ImportRequest, machine: Machine
     came, root = _read_certificates(request)
     with hold_lock(directory):
         inputs = gather_for_requests(directory, machine)
-        (name,) = chosen_clusters(inputs.topology, (request.name,), "NAME")
+        (name,) = select_clusters(inputs.topology, (request.name,), "NAME")
         there = inputs.kept.get(ROOT_CERT)
         if root is not None and there is not None and there.split() != root.body.split():
             raise refuse(
@@ -214,7 +214,7 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
                 "write issuer: local or csr",
                 code="certificates-made-in-clusters",
             )
-        (name,) = chosen_clusters(topology, (request.name,), "NAME")
+        (name,) = select_clusters(topology, (request.name,), "NAME")
         result = _result(inputs, name)
         if result.cluster.primary is not None:
             raise refuse(

@@ -13,7 +13,7 @@ from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.cacerts import find_trusted_roots
+from kubectl_mesh.observed.signing_ca import find_trusted_roots
 from kubectl_mesh.operations import dumps, root_rotation
 from kubectl_mesh.operations.certs_inputs import gather_own_certificates, keep_keys_out
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs

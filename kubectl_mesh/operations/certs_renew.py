@@ -22,7 +22,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.profile import CertificateProfile, Progress, ignore_progress
 from kubectl_mesh.pki.renewal import find_expiring_clusters, plan_renewal, request_renewals
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.workdir.places import relocate_problems
 from kubectl_mesh.x509.layout import CRL_FILE, intermediate_folder
 
@@ -133,7 +133,7 @@ def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
             raise MeshError(relocate_problems(inputs.directory, error.problems)) from None
     if not request.names:
         return sorted(n for n in own if f"{intermediate_folder(n)}/ca-cert.pem" in inputs.kept)
-    wanted = chosen_clusters(topology, request.names, "NAME")
+    wanted = select_clusters(topology, request.names, "NAME")
     check_none_served(topology, wanted)
     base = join_path(inputs.directory, "certs")
     lacking = [

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, FolderChange, Topology
-from kubectl_mesh.observed.lazy import open_tree, open_trees
-from kubectl_mesh.observed.sources import read_tree_files
-from kubectl_mesh.observed.values import Files, MeshState
+from kubectl_mesh.observed.lazy_state import open_tree, open_trees
+from kubectl_mesh.observed.mesh_state import Files, MeshState
+from kubectl_mesh.observed.tree_sources import read_tree_files
 from kubectl_mesh.operations import sealed_logins
 from kubectl_mesh.operations.last_commit import read_commit
 from kubectl_mesh.operations.tree_files import DiskFiles, RenderedFiles

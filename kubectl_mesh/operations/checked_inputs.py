@@ -17,7 +17,7 @@ from kubectl_mesh.pki import rotation
 from kubectl_mesh.stores import sealed, store_of
 from kubectl_mesh.targets.control_plane import ControlPlane, judge_base
 from kubectl_mesh.targets.target import Target
-from kubectl_mesh.topology.peers import login_holders
+from kubectl_mesh.topology.peers import list_login_holders
 from kubectl_mesh.workdir.certs_folder import CertsFolder
 from kubectl_mesh.workdir.credential_files import Credentials
 from kubectl_mesh.workdir.files import with_check_id
@@ -237,7 +237,7 @@ def _shared_token_problems(
 ) -> Iterator[Problem]:
     """Warnings about one token for several logins: each cluster has tokens of its own."""
     seen: dict[str, tuple[Cluster, str]] = {}
-    for cluster, peer in login_holders(topology):
+    for cluster, peer in list_login_holders(topology):
         token = credentials.logins.get((cluster.name, peer), {}).get("token")
         if cluster.credential.kind != "tokenFile" or not isinstance(token, str):
             continue

@@ -19,7 +19,7 @@ from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_director
 from kubectl_mesh.operations.last_commit import committed
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.safety import Review
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.tree.compare import compare_tree
 
 
@@ -78,7 +78,7 @@ def describe_mesh(
     topology = partial.read_valid_contexts(paths.directory, found)
     inputs = check_directory(paths.directory, paths.kubeconfig, machine, topology, folder)
     found += inputs.problems
-    only = chosen_clusters(inputs.topology, clusters) if clusters else None
+    only = select_clusters(inputs.topology, clusters) if clusters else None
     known = _render_and_compare(inputs, folder, found) if not found else _Known()
     plan, pki = known.plan, known.pki
     if plan is None or pki is None:

@@ -8,15 +8,15 @@ from kubectl_mesh.differences import RenderFacts, diff_trees
 from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.sources import convert_rendered_tree, read_tree, scan_tree
-from kubectl_mesh.observed.values import RawTree
+from kubectl_mesh.observed.mesh_state import RawTree
+from kubectl_mesh.observed.tree_sources import convert_rendered_tree, read_tree, scan_tree
 from kubectl_mesh.operations import build, private_files, revision
 from kubectl_mesh.operations.build import Rendered
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.text import did_you_mean
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.tree.compare import compare_tree
 from kubectl_mesh.workdir.topology_file import read_topology
 
@@ -108,7 +108,7 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
     """The tree on disk with a render."""
     folder = paths.tree
     inputs = load_inputs(paths.directory, paths.kubeconfig, machine, out=folder)
-    only = chosen_clusters(inputs.topology, clusters)
+    only = select_clusters(inputs.topology, clusters)
     if clusters:
         inputs = build.narrowed(inputs, only)
     made = build.make(inputs, machine.now, folder, throwaway=True)

@@ -12,9 +12,9 @@ from dataclasses import replace
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.read import open_stream, read_file
 from kubectl_mesh.model import Document
-from kubectl_mesh.observed.cacerts import CACERTS
 from kubectl_mesh.observed.cacerts_keys import CACERTS_FILES
-from kubectl_mesh.observed.objects import DumpedObject, unroll_objects
+from kubectl_mesh.observed.dumped_objects import DumpedObject, unroll_objects
+from kubectl_mesh.observed.signing_ca import CACERTS
 from kubectl_mesh.yaml_io.read import stream_documents
 from kubectl_mesh.yaml_io.scalars import count_nodes
 

@@ -13,7 +13,7 @@ from kubectl_mesh.operations import partial
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.survey import Survey, survey
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def draw_mesh(
     )
     if found.topology is None or found.inputs is None:
         raise MeshError(problem for result in found.results for problem in result.findings)
-    only = chosen_clusters(found.topology, clusters) if clusters else None
+    only = select_clusters(found.topology, clusters) if clusters else None
     plan, pki = _plan(found, found.inputs)
     findings = [
         (r.status if r.status == "error" else "warning", p)

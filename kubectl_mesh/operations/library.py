@@ -15,7 +15,7 @@ from kubectl_mesh.differences.values import Diff
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.observed.values import RawTree
+from kubectl_mesh.observed.mesh_state import RawTree
 from kubectl_mesh.operations import build as building
 from kubectl_mesh.operations.check import CheckOptions, check_mesh
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs

@@ -13,7 +13,7 @@ from kubectl_mesh.fs.folders import join_path, read_regular_file
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command, single_line, work_path
-from kubectl_mesh.topology.peers import peers_of
+from kubectl_mesh.topology.peers import list_peers
 from kubectl_mesh.workdir import git_ignore
 from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, find_work_tree, write_gitignore
 from kubectl_mesh.workdir.places import KUBECONFIG_FILE
@@ -114,7 +114,7 @@ def _credentials(inputs: CheckedInputs) -> list[str]:
         if private
     ]
     if topology.reader_per_peer:
-        peers = peers_of(topology)
+        peers = list_peers(topology)
         return found + [
             token_file(c, peer, n)
             for c in topology.clusters

@@ -27,7 +27,7 @@ from kubectl_mesh.safety import Review
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import marked_text
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.tree.compare import compare_tree, find_foreign_entries
 from kubectl_mesh.tree.write import recover_killed_run, write_tree
 from kubectl_mesh.workdir.topology_file import read_topology
@@ -183,7 +183,7 @@ def _read_inputs(request: _Request, idle: frozenset[str]) -> CheckedInputs:
     inputs = load_inputs(
         paths.directory, paths.kubeconfig, request.machine, out=paths.tree, unapplied=idle
     )
-    only = chosen_clusters(inputs.topology, request.options.clusters)
+    only = select_clusters(inputs.topology, request.options.clusters)
     exposed = private_files.in_clear(inputs, paths.tree)
     if os.path.lexists(join_path(paths.directory, ".gitignore")):
         exposed += private_files.let_through(inputs)

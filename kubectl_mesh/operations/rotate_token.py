@@ -34,7 +34,7 @@ from kubectl_mesh.render.remote_secrets import kubeconfig_text
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.workdir.topology_file import parse_topology
 from kubectl_mesh.yaml_io import edit
@@ -102,7 +102,7 @@ def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> Rotati
     with hold_lock(directory):
         private_files.check_regular(path)
         inputs = load_inputs(directory, paths.kubeconfig, machine)
-        (name,) = chosen_clusters(inputs.topology, (wanted.name,), "NAME")
+        (name,) = select_clusters(inputs.topology, (wanted.name,), "NAME")
         cluster = next(c for c in inputs.topology.clusters if c.name == name)
         before = build_tree(inputs, out)
         check_step(before, cluster, wanted.step)

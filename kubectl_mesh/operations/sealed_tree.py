@@ -27,7 +27,7 @@ from kubectl_mesh.stores import store_of
 from kubectl_mesh.stores.sealing import Sealing, new_key, read_key
 from kubectl_mesh.stores.store import Store, StoreInputs
 from kubectl_mesh.text import marked_text, mesh_command
-from kubectl_mesh.topology.peers import peers_of
+from kubectl_mesh.topology.peers import list_peers
 from kubectl_mesh.tree.compare import scan_folder
 from kubectl_mesh.workdir.git_ignore import find_work_tree, read_committed_files
 from kubectl_mesh.x509.layout import CSR_FILE, SEAL_KEY
@@ -143,7 +143,7 @@ class Sealed:
         if not self.encrypts and not outside:
             return self.inputs.logins, frozenset()
         holders: dict[tuple[str, str], list[str]] = {}
-        for holder, peers in peers_of(topology).items():
+        for holder, peers in list_peers(topology).items():
             for peer in peers:
                 holders.setdefault(
                     (peer, holder if topology.reader_per_peer else SHARED_READER), []

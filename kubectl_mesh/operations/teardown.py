@@ -10,8 +10,8 @@ from kubectl_mesh.model import Topology
 from kubectl_mesh.targets import teardown
 from kubectl_mesh.targets.control_plane import judge_base
 from kubectl_mesh.targets.teardown import Command
-from kubectl_mesh.topology.peers import peers_of
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.peers import list_peers
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.workdir.base_file import read_base
 from kubectl_mesh.workdir.topology_file import read_topology
 
@@ -35,7 +35,7 @@ def plan_teardown(
     """
     topology = read_topology(directory)
     leaving = (
-        chosen_clusters(topology, clusters, hint=False)
+        select_clusters(topology, clusters, suggest=False)
         if clusters
         else frozenset(c.name for c in topology.clusters)
     )
@@ -50,7 +50,7 @@ def plan_teardown(
 def list_commands(directory: str, topology: Topology, leaving: frozenset[str]) -> list[Command]:
     """The commands that take Istio off these clusters, in order; the others forget them first."""
     clusters = [c for c in topology.clusters if c.name in leaving]
-    peers = peers_of(topology)
+    peers = list_peers(topology)
     holders = [
         teardown.holder_of(other, cluster, topology)
         for cluster in clusters

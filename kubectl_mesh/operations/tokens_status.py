@@ -20,7 +20,7 @@ from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.token_tree import build_tree, concerned_folders, differing_folders
 from kubectl_mesh.pki.expiries import list_expiries
 from kubectl_mesh.stores import store_of
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _build_mesh(
     """
     private_files.check_folders(paths.directory, paths.out)
     inputs = load_inputs(paths.directory, paths.kubeconfig, machine)
-    only = chosen_clusters(inputs.topology, clusters) if clusters else None
+    only = select_clusters(inputs.topology, clusters) if clusters else None
     return build_tree(inputs, paths.tree), only
 
 

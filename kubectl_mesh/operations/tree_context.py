@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from kubectl_mesh.checks.context import TreeContext
 from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.observed import TreeReader
-from kubectl_mesh.observed.sources import convert_rendered_tree, read_tree, read_tree_files
-from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.observed.mesh_state import MeshState
+from kubectl_mesh.observed.tree_sources import convert_rendered_tree, read_tree, read_tree_files
 from kubectl_mesh.operations.build import Rendered
-from kubectl_mesh.topology.peers import peers_of
+from kubectl_mesh.topology.peers import list_peers
 
 _SAME = ("identical", "tighten")
 
@@ -34,7 +34,7 @@ class TreeReading:
             state,
             None,
             self.topology,
-            peers_of(self.topology),
+            list_peers(self.topology),
             None,
             {},
             self.now,
@@ -61,7 +61,7 @@ class TreeReading:
             state,
             _rendered_state(made, only),
             self.topology,
-            peers_of(self.topology),
+            list_peers(self.topology),
             roots if not pki.new_files else None,
             intermediates if not pki.new_files else {},
             self.now,

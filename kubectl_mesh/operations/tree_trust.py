@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.observed.lazy import open_tree
+from kubectl_mesh.observed.lazy_state import open_tree
 from kubectl_mesh.safety.roots import trusts_of_state
 from kubectl_mesh.workdir.git_ignore import read_committed_files
 

@@ -14,7 +14,7 @@ from kubectl_mesh.operations.sealed_tree import Sealed
 from kubectl_mesh.stores import store_of, verify
 from kubectl_mesh.stores.sealing import Opener, Sealing
 from kubectl_mesh.text import mesh_command
-from kubectl_mesh.topology.selection import chosen_clusters
+from kubectl_mesh.topology.selection import select_clusters
 from kubectl_mesh.yaml_io.manifest import parse_yaml, read_manifest
 
 
@@ -61,7 +61,7 @@ def verify_mesh(
     meant, folder = verify.Meant(), paths.tree
     tree = Sealed(inputs, folder, store=meant)
     build.make(inputs, machine.now, folder, sealed=tree, throwaway=True)
-    only = chosen_clusters(inputs.topology, clusters) if clusters else None
+    only = select_clusters(inputs.topology, clusters) if clusters else None
     folders: list[VerifiedFolder] = []
     problems: list[Problem] = []
     for name in dict.fromkeys(directory for directory, _ in meant.public):

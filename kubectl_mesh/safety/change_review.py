@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.observed.lazy import exclude_clusters
-from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.observed.lazy_state import exclude_clusters
+from kubectl_mesh.observed.mesh_state import MeshState
 from kubectl_mesh.safety.gateways import find_lost_gateways
 from kubectl_mesh.safety.identity import (
     find_name_changes,

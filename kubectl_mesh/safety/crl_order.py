@@ -4,8 +4,8 @@ of which it has none.
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from kubectl_mesh.observed.cluster_pairs import ClusterPair
 from kubectl_mesh.observed.crls import has_crl_for_chain
-from kubectl_mesh.observed.pairs import ClusterPair
 from kubectl_mesh.safety.steps import Constraint
 
 _WHY = "a proxy that goes by CRLs takes nothing of a CA that it has no CRL of"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.observed.lazy import has_same_public_files, is_public_manifest
+from kubectl_mesh.observed.lazy_state import has_same_public_files, is_public_manifest
 from kubectl_mesh.safety.mesh_pair import ClusterState, MeshPair, has_same_lines
 from kubectl_mesh.safety.refusal import (
     IN_USE_CHECK,

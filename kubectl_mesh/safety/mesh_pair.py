@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from kubectl_mesh.errors import Place
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed.values import Fields, MeshState, ObservedCluster, ObservedGateway
+from kubectl_mesh.observed.mesh_state import Fields, MeshState, ObservedCluster, ObservedGateway
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
 DEFAULT_DOMAIN = "cluster.local"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.observed.lazy import open_tree
-from kubectl_mesh.observed.pairs import ClusterPair, list_secret_holders
-from kubectl_mesh.observed.values import ObservedCluster, RawTree
+from kubectl_mesh.observed.cluster_pairs import ClusterPair, list_secret_holders
+from kubectl_mesh.observed.lazy_state import open_tree
+from kubectl_mesh.observed.mesh_state import ObservedCluster, RawTree
 from kubectl_mesh.safety.crl_order import find_crl_constraints, list_crl_notes
 from kubectl_mesh.safety.refusal import Refusal
 from kubectl_mesh.safety.roots import ROOT_EXCHANGE_CHECK as ROOT_EXCHANGE

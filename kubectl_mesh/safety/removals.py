@@ -9,9 +9,9 @@ from kubectl_mesh.delivery import TOOLS, find_delivery
 from kubectl_mesh.delivery.removal import Tool
 from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX, STAGES
 from kubectl_mesh.observed import read_mesh_state as read_state
-from kubectl_mesh.observed.lazy import open_tree
+from kubectl_mesh.observed.lazy_state import open_tree
+from kubectl_mesh.observed.mesh_state import Files, MeshState, RawTree
 from kubectl_mesh.observed.removal import build_installation, find_delivery_tool
-from kubectl_mesh.observed.values import Files, MeshState, RawTree
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.remote_secrets import list_removed_secrets
 from kubectl_mesh.stores import store_of

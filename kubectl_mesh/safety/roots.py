@@ -13,7 +13,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed import read_mesh_state
-from kubectl_mesh.observed.values import Cacerts, MeshState
+from kubectl_mesh.observed.mesh_state import Cacerts, MeshState
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import Refusal, names_text
 from kubectl_mesh.safety.rollout import one_root_problems

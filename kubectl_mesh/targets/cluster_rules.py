@@ -11,7 +11,7 @@ from kubectl_mesh.model import Topology
 from kubectl_mesh.model.address import is_address
 from kubectl_mesh.targets.gateway_rules import ambient_port_problem
 from kubectl_mesh.text import value_text
-from kubectl_mesh.topology.peers import peers_of
+from kubectl_mesh.topology.peers import list_peers
 
 
 def stated_versions(topology: Topology) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -115,7 +115,7 @@ def namespace_problems(topology: Topology) -> Iterator[Problem]:
     if not joined:
         return
     first = joined[0]
-    peers = peers_of(topology)
+    peers = list_peers(topology)
     for cluster in joined[1:]:
         linked = any(
             cluster.name in peers[c.name] or c.name in peers[cluster.name]

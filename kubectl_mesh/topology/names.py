@@ -4,8 +4,8 @@ import re
 
 from kubectl_mesh.text import can_be_secret
 
-PENDING = "pending"
-LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+PENDING_ADDRESS = "pending"
+LABEL_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 LABEL_RULE = "lower-case letters, digits and `-`, at most 63"
 """What such a label is made of, in words."""
 NAME_EMPTY, NAME_TOO_LONG, NAME_TAKEN = (
@@ -15,17 +15,17 @@ NAME_EMPTY, NAME_TOO_LONG, NAME_TAKEN = (
 )
 NAME_CODES = frozenset((NAME_EMPTY, NAME_TOO_LONG, NAME_TAKEN))
 """The codes of problems of a context's name that a cluster's name solves."""
-_LOWER = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 1)})
+_TO_LOWER_CASE = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord("Z") + 1)})
 
 
-def name_of(context: str) -> str:
+def derive_cluster_name(context: str) -> str:
     """A context's name made a DNS-1123 label: lower case, every run of other characters one `-`,
     ends trimmed; may be empty or too long.
     """
-    return re.sub(r"[^a-z0-9-]+", "-", context.translate(_LOWER)).strip("-")
+    return re.sub(r"[^a-z0-9-]+", "-", context.translate(_TO_LOWER_CASE)).strip("-")
 
 
-def no_name(text: str) -> bool:
+def is_not_file_name(text: str) -> bool:
     """Whether a text cannot be meant as the name of a file, or may be a secret put in its place."""
     return (
         can_be_secret(text)
@@ -34,7 +34,7 @@ def no_name(text: str) -> bool:
     )
 
 
-def inside(name: str) -> bool:
+def is_inside_directory(name: str) -> bool:
     """Whether a file's name stays in the working directory."""
     return (
         not name.startswith("/")

@@ -4,7 +4,7 @@ from kubectl_mesh.credentials.accounts import SHARED_READER
 from kubectl_mesh.model import Cluster, Topology
 
 
-def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
+def list_peers(topology: Topology) -> dict[str, tuple[str, ...]]:
     """Whom each cluster discovers: nobody if it has no control plane or is kept out of the mesh."""
     joined = tuple(c.name for c in topology.clusters if c.is_joined)
     place = {name: at for at, name in enumerate(joined)}
@@ -20,13 +20,13 @@ def peers_of(topology: Topology) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def login_holders(topology: Topology) -> list[tuple[Cluster, str]]:
+def list_login_holders(topology: Topology) -> list[tuple[Cluster, str]]:
     """The logins of a mesh: the cluster that each is for, and the peer that holds it;
     `SHARED_READER` if all peers share it.
     """
     if not topology.reader_per_peer:
         return [(cluster, SHARED_READER) for cluster in topology.clusters if cluster.is_joined]
-    peers = peers_of(topology)
+    peers = list_peers(topology)
     return [
         (cluster, peer)
         for cluster in topology.clusters

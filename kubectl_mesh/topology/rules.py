@@ -3,28 +3,30 @@ hand.
 """
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.topology import access, clusters, whole
-from kubectl_mesh.topology.given import Given
+from kubectl_mesh.topology import access_rules, cluster_rules, mesh_rules
+from kubectl_mesh.topology.stated_topology import StatedTopology
 
 RULES = (
-    clusters.names,
-    clusters.networks,
-    clusters.peers,
-    clusters.releases,
-    clusters.control_planes,
-    access.files,
-    access.servers,
-    access.readers,
-    access.tokens,
-    whole.bundle,
-    whole.delivery,
-    whole.secrets,
-    whole.issuers,
+    cluster_rules.name_problems,
+    cluster_rules.network_problems,
+    cluster_rules.peer_problems,
+    cluster_rules.release_problems,
+    cluster_rules.control_plane_problems,
+    access_rules.file_problems,
+    access_rules.server_problems,
+    access_rules.reader_problems,
+    access_rules.token_generation_problems,
+    mesh_rules.bundle_problems,
+    mesh_rules.delivery_problems,
+    mesh_rules.secret_store_problems,
+    mesh_rules.issuer_problems,
 )
 
 
-def problems(given: Given) -> list[Problem]:
+def rule_problems(topology: StatedTopology) -> list[Problem]:
     """What is wrong by any rule, but for fields whose shape is wrong already; `given.warnings` has
     what is only unwise.
     """
-    return [p for rule in RULES for p in rule(given) if p.where.path not in given.wrong]
+    return [
+        p for rule in RULES for p in rule(topology) if p.where.path not in topology.invalid_paths
+    ]

@@ -7,8 +7,8 @@ from kubectl_mesh.model import Topology
 from kubectl_mesh.text import did_you_mean
 
 
-def chosen_clusters(
-    topology: Topology, wanted: Sequence[str], where: str = "--cluster", *, hint: bool = True
+def select_clusters(
+    topology: Topology, names: Sequence[str], option: str = "--cluster", *, suggest: bool = True
 ) -> frozenset[str]:
     """The names of the clusters that were asked for, by name or by context; `where` is the option
     or argument that did.
@@ -18,14 +18,14 @@ def chosen_clusters(
     known = {c.context: c.name for c in topology.clusters} | {
         c.name: c.name for c in topology.clusters
     }
-    unknown = [w for w in wanted if w not in known]
+    unknown = [w for w in names if w not in known]
     if unknown:
         raise MeshError(
             Problem(
-                Place(where),
-                f'no cluster "{w}" in the topology{did_you_mean(w, known) if hint else ""}',
+                Place(option),
+                f'no cluster "{w}" in the topology{did_you_mean(w, known) if suggest else ""}',
                 code="cluster-unknown",
             )
             for w in unknown
         )
-    return frozenset(known[w] for w in wanted)
+    return frozenset(known[w] for w in names)

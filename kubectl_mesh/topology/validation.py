@@ -19,8 +19,8 @@ from kubectl_mesh.model import (
 )
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import rules
-from kubectl_mesh.topology.given import Given
-from kubectl_mesh.topology.names import LABEL, PENDING, name_of
+from kubectl_mesh.topology.names import LABEL_PATTERN, PENDING_ADDRESS, derive_cluster_name
+from kubectl_mesh.topology.stated_topology import StatedTopology
 from kubectl_mesh.yaml_io.read import EitherFix
 from kubectl_mesh.yaml_io.schema import schema_problems
 
@@ -29,50 +29,52 @@ def validate_document(document: Document, schema: Mapping[str, Any]) -> Topology
     """The topology of a document, checked against its schema and the rules that a schema cannot
     express. Raises a `MeshError` with every problem.
     """
-    told = {(p.where.line, p.where.column) for p in document.problems} | {
+    reported = {(p.where.line, p.where.column) for p in document.problems} | {
         p.where.path for p in document.problems
     }
-    misfits = list(schema_problems(document, schema))
-    unfit = [
+    schema_faults = list(schema_problems(document, schema))
+    invalid = [
         p
-        for p in misfits
-        if p.where.path not in told and (p.where.line, p.where.column) not in told
+        for p in schema_faults
+        if p.where.path not in reported and (p.where.line, p.where.column) not in reported
     ]
     for variant in document.variants:
-        judged = list(variant.later_value_problems(schema_problems(variant, schema)))
-        unfit += [
+        variant_problems = list(variant.later_value_problems(schema_problems(variant, schema)))
+        invalid += [
             p
-            for p in judged
-            if (p.where.line, p.where.column) not in told
+            for p in variant_problems
+            if (p.where.line, p.where.column) not in reported
             or p.where == variant.field_place(*variant.replaced_path)
         ]
-        unfit += variant.later_value_problems(
-            rules.problems(Given(variant, {p.where.path for p in judged}))
+        invalid += variant.later_value_problems(
+            rules.rule_problems(StatedTopology(variant, {p.where.path for p in variant_problems}))
         )
     # A value that wants quotes is a text to the schema: where that is right, it can be meant as
     # nothing else.
-    other = {p.where.path for p in misfits}
-    traps = [
+    faulty_paths = {p.where.path for p in schema_faults}
+    yaml_problems = [
         replace(p, fix=p.fix.if_text)
-        if isinstance(p.fix, EitherFix) and p.where.path not in other
+        if isinstance(p.fix, EitherFix) and p.where.path not in faulty_paths
         else p
         for p in document.problems
     ]
-    problems = [*traps, *(_with_name(p, document) for p in unfit)]
+    problems = [*yaml_problems, *(_with_valid_name(p, document) for p in invalid)]
     if problems:
         # What the schema cannot say rests on the shapes that it guards; so the rest is told where
         # the shapes are right.
         if isinstance(document.value, dict) and isinstance(document.value.get("contexts"), dict):
-            problems += rules.problems(Given(document, {p.where.path for p in problems}))
+            problems += rules.rule_problems(
+                StatedTopology(document, {p.where.path for p in problems})
+            )
         raise MeshError(problems)
-    given = Given(document, set())
-    problems = rules.problems(given)
+    topology = StatedTopology(document, set())
+    problems = rules.rule_problems(topology)
     if problems:
         raise MeshError(problems)
-    return _topology(given)
+    return _build_topology(topology)
 
 
-def _with_name(problem: Problem, document: Document) -> Problem:
+def _with_valid_name(problem: Problem, document: Document) -> Problem:
     """A problem of a clusterName, with a name that is valid and near; cluster IDs of Istio may have
     capitals, `_` and `.`, and names may not.
     """
@@ -84,21 +86,22 @@ def _with_name(problem: Problem, document: Document) -> Problem:
         if (
             isinstance(stated, str)
             and problem.where.path == path_text(("contexts", context, "clusterName"))
-            and LABEL.match(name_of(stated))
+            and LABEL_PATTERN.match(derive_cluster_name(stated))
         ):
             return replace(
                 problem,
                 fix=problem.fix
-                or f"write clusterName: {name_of(stated)}; a cluster that runs under another"
+                or f"write clusterName: {derive_cluster_name(stated)}; a cluster that runs under"
+                " another"
                 " cluster ID gets this one",
             )
     return problem
 
 
-def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
-    name = entry.get("clusterName") or name_of(context)
+def _build_cluster(topology: StatedTopology, context: str, entry: dict[str, Any]) -> Cluster:
+    name = entry.get("clusterName") or derive_cluster_name(context)
     peers, primary = entry.get("peers"), entry.get("controlPlane")
-    istio = {**given.value.get("istio", {}), **entry.get("istio", {})}
+    istio = {**topology.value.get("istio", {}), **entry.get("istio", {})}
     canary = istio.get("canary")
     way, stated = next(
         iter(entry.get("credential", {}).items()), ("tokenFile", f"credentials/{name}.token")
@@ -115,17 +118,17 @@ def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
         tls_server_name=entry.get("tlsServerName"),
         certificate_authority=entry.get("certificateAuthority"),
         token_file=stated if way == "tokenFile" else f"credentials/{name}.token",
-        gateways=_gateways(entry),
-        peers=None if peers is None else tuple(given.name(p) for p in peers),
-        place=given.document.field_place("contexts", context),
+        gateways=_build_gateways(entry),
+        peers=None if peers is None else tuple(topology.cluster_name(p) for p in peers),
+        place=topology.document.field_place("contexts", context),
         releases=(
             Release(istio.get("version"), istio.get("revision")),
             *([Release(canary["version"], canary["revision"])] if canary else []),
         ),
-        primary=None if primary is None else given.name(primary),
-        istiod_address=None if address == PENDING else address,
-        east_west=_east_west(
-            {**given.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}
+        primary=None if primary is None else topology.cluster_name(primary),
+        istiod_address=None if address == PENDING_ADDRESS else address,
+        east_west=_build_east_west(
+            {**topology.value.get("eastWestGateway", {}), **entry.get("eastWestGateway", {})}
         ),
         credential=Credential(way, stated if isinstance(stated, dict) else {}),
         recipients=tuple(dict.fromkeys(entry.get("recipients", ()))),
@@ -135,7 +138,7 @@ def _cluster(given: Given, context: str, entry: dict[str, Any]) -> Cluster:
     )
 
 
-def _east_west(entry: Mapping[str, Any]) -> EastWestGateway:
+def _build_east_west(entry: Mapping[str, Any]) -> EastWestGateway:
     return EastWestGateway(
         enabled=entry.get("enabled", True),
         kind=entry.get("kind"),
@@ -146,12 +149,12 @@ def _east_west(entry: Mapping[str, Any]) -> EastWestGateway:
     )
 
 
-def _topology(given: Given) -> Topology:
-    value = given.value
+def _build_topology(topology: StatedTopology) -> Topology:
+    value = topology.value
     istio, certificates = value.get("istio", {}), value.get("certificates", {})
     secrets = value.get("secrets", {})
     clusters = sorted(
-        (_cluster(given, c, e) for c, e in given.contexts.items()), key=lambda c: c.name
+        (_build_cluster(topology, c, e) for c, e in topology.contexts.items()), key=lambda c: c.name
     )
     return Topology(
         mesh_id=value["mesh_id"],
@@ -164,13 +167,14 @@ def _topology(given: Given) -> Topology:
         issuer=certificates.get("issuer", "local"),
         store=secrets.get("store", "plain"),
         has_stated_store="store" in secrets,
-        delivery=_delivery(value.get("delivery", {})),
+        delivery=_build_delivery(value.get("delivery", {})),
         networks={
-            name: _gateways(entry) for name, entry in sorted(value.get("networks", {}).items())
+            name: _build_gateways(entry)
+            for name, entry in sorted(value.get("networks", {}).items())
         },
         clusters=tuple(clusters),
-        document=given.document,
-        pending_networks=_awaited_networks(given),
+        document=topology.document,
+        pending_networks=_find_pending_networks(topology),
         chart_repository=istio.get("charts"),
         image_hub=istio.get("hub"),
         has_remote_secret_bundle=value.get("remoteSecrets") == "bundle",
@@ -179,13 +183,13 @@ def _topology(given: Given) -> Topology:
         secret_path=secrets.get("path", value["mesh_id"]),
         issuer_ref=_issuer_reference(certificates.get("issuerRef")),
         recipients=tuple(dict.fromkeys(secrets.get("recipients", ()))),
-        alerts=_alerts(value.get("alerts", {})),
-        warnings=tuple(sorted(given.warnings)),
+        alerts=_build_alerts(value.get("alerts", {})),
+        warnings=tuple(sorted(topology.warnings)),
         has_stated_organization="organization" in value,
     )
 
 
-def _delivery(stated: Mapping[str, Any]) -> Delivery:
+def _build_delivery(stated: Mapping[str, Any]) -> Delivery:
     return Delivery(
         tool=stated.get("tool", "kubectl"),
         repo=stated.get("repoURL"),
@@ -197,15 +201,17 @@ def _delivery(stated: Mapping[str, Any]) -> Delivery:
     )
 
 
-def _awaited_networks(given: Given) -> frozenset[str]:
+def _find_pending_networks(topology: StatedTopology) -> frozenset[str]:
     """The networks with a gateway whose address is not known yet, less those of clusters that
     nobody discovers.
     """
     return frozenset(
         network
-        for network, path, gateway in given.gateways()
-        if gateway["address"] == PENDING
-        and not (path[0] == "contexts" and given.contexts[str(path[1])].get("disableRegistryJoin"))
+        for network, path, gateway in topology.list_gateways()
+        if gateway["address"] == PENDING_ADDRESS
+        and not (
+            path[0] == "contexts" and topology.contexts[str(path[1])].get("disableRegistryJoin")
+        )
     )
 
 
@@ -220,17 +226,17 @@ def _issuer_reference(stated: Mapping[str, str] | None) -> tuple[str, str, str] 
     return stated["name"], kind, group
 
 
-def _alerts(stated: Mapping[str, Any]) -> Alerts | None:
+def _build_alerts(stated: Mapping[str, Any]) -> Alerts | None:
     if not stated.get("prometheusRule"):
         return None
     return Alerts(stated.get("namespace"), tuple(sorted(stated.get("labels", {}).items())))
 
 
-def _gateways(entry: Mapping[str, Any]) -> tuple[Gateway, ...]:
+def _build_gateways(entry: Mapping[str, Any]) -> tuple[Gateway, ...]:
     """The known gateways of an entry; `pending` ones are not known."""
     known = {
         Gateway(g["address"], g.get("port"))
         for g in entry.get("gateways", ())
-        if g["address"] != PENDING
+        if g["address"] != PENDING_ADDRESS
     }
     return tuple(sorted(known, key=lambda g: (g.address, g.port or 0)))

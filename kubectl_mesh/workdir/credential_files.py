@@ -15,7 +15,7 @@ from kubectl_mesh.credentials.logins import (
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Json, Topology
-from kubectl_mesh.topology.peers import login_holders
+from kubectl_mesh.topology.peers import list_login_holders
 from kubectl_mesh.workdir.files import mode_problems, read_work_file
 from kubectl_mesh.x509.layout import SEAL_KEY
 
@@ -52,7 +52,7 @@ def read_credentials(directory: str, topology: Topology) -> Credentials:
     broken: set[str] = set()
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    for cluster, peer in login_holders(topology):
+    for cluster, peer in list_login_holders(topology):
         read = [_read_login(directory, cluster, peer)]
         if read[0].user is not None:
             logins[cluster.name, peer] = read[0].user

@@ -3,7 +3,7 @@
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Document
-from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.topology.names import derive_cluster_name
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.yaml_io.read import load_document
 
@@ -34,4 +34,4 @@ def read_context_names(directory: str) -> dict[str, str]:
 
 def _cluster_name(context: str, entry: object) -> str:
     stated = entry.get("clusterName") if isinstance(entry, dict) else None
-    return stated if isinstance(stated, str) else name_of(context)
+    return stated if isinstance(stated, str) else derive_cluster_name(context)

@@ -23,7 +23,7 @@ from kubectl_mesh.plan import build_plan as make_plan
 from kubectl_mesh.render import RenderInputs, render_tree
 from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.targets import KINDS
-from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.topology.names import derive_cluster_name
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import load_document
@@ -63,8 +63,8 @@ networks = st.sampled_from(["east", "west", "no", "001", "1e3", "Net.A_b"])
 def topologies(draw: st.DrawFn) -> dict[str, object]:
     """Valid topologies of one to eight clusters, with everything that the target renders."""
     names = draw(
-        st.lists(contexts, min_size=1, max_size=8, unique_by=name_of).filter(
-            lambda cs: all(name_of(c) for c in cs)
+        st.lists(contexts, min_size=1, max_size=8, unique_by=derive_cluster_name).filter(
+            lambda cs: all(derive_cluster_name(c) for c in cs)
         )
     )
     entries: dict[str, dict[str, object]] = {}
@@ -132,10 +132,10 @@ def test_topologies(value: dict[str, object], random: object) -> None:
     assert made({**value, "contexts": {name: entries[name] for name in shuffled}})[2] == tree
     joined = {n for n, e in entries.items() if not e.get("disableRegistryJoin")}
     for context, entry in entries.items():
-        name = name_of(context)
+        name = derive_cluster_name(context)
         expected = set()
         if context in joined:
-            expected = {name_of(p) for p in entry.get("peers", joined - {context})}  # type: ignore[union-attr]
+            expected = {derive_cluster_name(p) for p in entry.get("peers", joined - {context})}  # type: ignore[union-attr]
         remotes = {
             p.removeprefix("3-mesh/remote-secrets/").removesuffix(".yaml")
             for p in tree[name]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model.trust import Trust
-from kubectl_mesh.observed.lazy import exclude_clusters, open_trees
-from kubectl_mesh.observed.sources import read_tree
+from kubectl_mesh.observed.lazy_state import exclude_clusters, open_trees
+from kubectl_mesh.observed.tree_sources import read_tree
 from kubectl_mesh.safety import Refusal, review_change
 from kubectl_mesh.safety.roots import find_root_fault
 from kubectl_mesh.text import mesh_command

@@ -16,7 +16,7 @@ from kubectl_mesh.credentials.api_servers import find_servers, parse_contexts
 from kubectl_mesh.credentials.logins import parse_token, token_problems
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.topology.names import derive_cluster_name
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.yaml_io import assets
 from kubectl_mesh.yaml_io.read import MAX_BYTES, MAX_DEPTH, MAX_KEY, MAX_NODES, load_document
@@ -422,10 +422,10 @@ def test_any_token_file_is_read_or_refused(body: bytes) -> None:
 @given(st.text(max_size=80))
 def test_name_of(context: str) -> None:
     """A context's name is made of the characters of a label, with none but letters and digits at its ends."""
-    name = name_of(context)
+    name = derive_cluster_name(context)
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert name == name.strip("-")
-    assert name_of(name) == name
+    assert derive_cluster_name(name) == name
 
 
 # --- Hostile documents

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed import TreeReader
-from kubectl_mesh.observed.values import Files, MeshState, ObservedCluster, RawTree
+from kubectl_mesh.observed.mesh_state import Files, MeshState, ObservedCluster, RawTree
 from kubectl_mesh.tree.lock_file import LockFile
 
 _NAMESPACE = "1-trust/namespace.yaml"

@@ -15,8 +15,14 @@ from typing import Any
 from kubectl_mesh.credentials.kubeconfig_file import find_access, login_kind, parse_server
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.parse import TreeParser, digest_value
-from kubectl_mesh.observed.values import LockState, Opaque, ReaderAccount, RemoteSecret, TreeObject
+from kubectl_mesh.observed.mesh_state import (
+    LockState,
+    Opaque,
+    ReaderAccount,
+    RemoteSecret,
+    TreeObject,
+)
+from kubectl_mesh.observed.tree_parser import TreeParser, digest_value
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.stores.store import Store
 from kubectl_mesh.tree.lock_file import Source

@@ -10,13 +10,13 @@ from kubectl_mesh.observed.install_kinds import (
     chart_values,
     component_name,
 )
+from kubectl_mesh.observed.mesh_state import ObservedGateway, TreeObject
 from kubectl_mesh.observed.networks import (
     MESH_NETWORKS,
     NETWORK_LABEL,
     list_gateway_addresses,
     parse_mesh_networks,
 )
-from kubectl_mesh.observed.values import ObservedGateway, TreeObject
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at, texts_at, value_at

@@ -5,11 +5,11 @@ its istiod says of itself.
 from collections.abc import Iterable, Sequence
 
 from kubectl_mesh.adopt.evidence import Evidence, Notes
-from kubectl_mesh.adopt.running import RunningCluster
+from kubectl_mesh.adopt.running_mesh import RunningCluster
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.istio.retired_registries import is_istio_images
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.control_dumps import (
+from kubectl_mesh.observed.dumped_control_planes import (
     INJECTOR_CONFIG_MAP,
     MESH_CONFIG_MAP,
     DumpedControlPlane,
@@ -23,14 +23,14 @@ from kubectl_mesh.observed.control_dumps import (
     parse_control_plane,
     parse_helm_values,
 )
-from kubectl_mesh.observed.networks import parse_mesh_networks
-from kubectl_mesh.observed.objects import DumpedObject, strip_server_fields
-from kubectl_mesh.observed.remote_dumps import (
+from kubectl_mesh.observed.dumped_objects import DumpedObject, strip_server_fields
+from kubectl_mesh.observed.dumped_remote_secrets import (
     DumpedRemoteSecret,
     LoadDocument,
     is_dumped_remote_secret,
     parse_remote_secrets,
 )
+from kubectl_mesh.observed.networks import parse_mesh_networks
 from kubectl_mesh.yaml_io.lookup import mapping_at
 
 

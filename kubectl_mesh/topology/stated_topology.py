@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubectl_mesh.model import Document
 from kubectl_mesh.text import Suggestions
-from kubectl_mesh.topology.names import name_of
+from kubectl_mesh.topology.names import derive_cluster_name
 
 if TYPE_CHECKING:
     from kubectl_mesh.errors import Problem
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 
-class Given:
-    """A topology whose shape is right, or right but for the fields in `wrong`."""
+class StatedTopology:
+    """A topology whose shape is right, or right but for the fields in `invalid_paths`."""
 
-    def __init__(self, document: Document, wrong: set[str]) -> None:
-        self.document, self.wrong = document, wrong
+    def __init__(self, document: Document, invalid_paths: set[str]) -> None:
+        self.document, self.invalid_paths = document, invalid_paths
         self.value: dict[str, Any] = document.value if isinstance(document.value, dict) else {}
         self.contexts: dict[str, dict[str, Any]] = {
             context: entry
@@ -25,18 +25,18 @@ class Given:
             if isinstance(entry, dict)
         }
         self.warnings: list[Problem] = []
-        self.hints = Suggestions()
+        self.suggestions = Suggestions()
 
-    def name(self, context: str) -> str:
+    def cluster_name(self, context: str) -> str:
         """The cluster's name of a context."""
         stated = self.contexts[context].get("clusterName")
-        return stated if isinstance(stated, str) else name_of(context)
+        return stated if isinstance(stated, str) else derive_cluster_name(context)
 
-    def near_context(self, word: str, other_than: str) -> str:
+    def suggest_context(self, word: str, other_than: str) -> str:
         """A suggestion for a misspelt context."""
-        return self.hints.did_you_mean(word, lambda: set(self.contexts) - {other_than})
+        return self.suggestions.did_you_mean(word, lambda: set(self.contexts) - {other_than})
 
-    def gateways(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    def list_gateways(self) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """Every gateway with its network and its path."""
         described = self.value.get("networks")
         entries: list[tuple[Any, Path, Any]] = [

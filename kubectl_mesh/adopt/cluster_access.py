@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from kubectl_mesh.adopt.evidence import Notes
-from kubectl_mesh.adopt.running import RunningCluster
+from kubectl_mesh.adopt.running_mesh import RunningCluster
 from kubectl_mesh.errors import MeshError, Problem
+from kubectl_mesh.observed.dumped_objects import DumpedObject, decode_secret
+from kubectl_mesh.observed.dumped_remote_secrets import DumpedRemoteSecret
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, parse_context_login
-from kubectl_mesh.observed.objects import DumpedObject, decode_secret
-from kubectl_mesh.observed.remote_dumps import DumpedRemoteSecret
-from kubectl_mesh.observed.remotes import ACCOUNT_ANNOTATION, SERVICE_ACCOUNT_TYPE
+from kubectl_mesh.observed.remote_secrets import ACCOUNT_ANNOTATION, SERVICE_ACCOUNT_TYPE
 
 
 def find_login(

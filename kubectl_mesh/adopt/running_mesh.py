@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubectl_mesh.adopt.evidence import Evidence
-from kubectl_mesh.observed.cacerts import SigningCa
-from kubectl_mesh.observed.control_dumps import DumpedControlPlane
+from kubectl_mesh.observed.dumped_control_planes import DumpedControlPlane
+from kubectl_mesh.observed.dumped_objects import DumpedObject
+from kubectl_mesh.observed.dumped_remote_secrets import DumpedRemoteSecret
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.networks import DeclaredNetwork
-from kubectl_mesh.observed.objects import DumpedObject
-from kubectl_mesh.observed.remote_dumps import DumpedRemoteSecret
+from kubectl_mesh.observed.signing_ca import SigningCa
 
 DEFAULT_NAMESPACE = "istio-system"
 LOCAL_REGISTRY = "Kubernetes"

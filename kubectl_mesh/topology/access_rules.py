@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.text import mesh_command, value_text
-from kubectl_mesh.topology.given import Given, Path
-from kubectl_mesh.topology.names import inside, no_name
+from kubectl_mesh.topology.names import is_inside_directory, is_not_file_name
+from kubectl_mesh.topology.stated_topology import Path, StatedTopology
 
 FILE_KEYS = {
     "tokenFile",
@@ -19,9 +19,9 @@ FILE_KEYS = {
 """The keys of a credential that name a file."""
 
 
-def files(given: Given) -> Iterator[Problem]:
+def file_problems(topology: StatedTopology) -> Iterator[Problem]:
     """What a render reads lies in the working directory."""
-    for context, entry in given.contexts.items():
+    for context, entry in topology.contexts.items():
         credential = entry.get("credential")
         for way, value in (credential if isinstance(credential, dict) else {}).items():
             named = (
@@ -33,24 +33,24 @@ def files(given: Given) -> Iterator[Problem]:
             )
             for key in FILE_KEYS & named.keys():
                 path = ("contexts", context, "credential", way, *((key,) if key != way else ()))
-                yield from _file(
-                    given,
+                yield from _file_name_problems(
+                    topology,
                     path,
                     named[key],
                     "the token itself" if key != "certificateFile" else "the certificate itself",
                 )
         authority = entry.get("certificateAuthority")
-        place = given.document.field_place("contexts", context, "certificateAuthority")
+        place = topology.document.field_place("contexts", context, "certificateAuthority")
         if not isinstance(authority, str) or "-----BEGIN" in authority:
             continue
-        if no_name(authority):
+        if is_not_file_name(authority):
             yield Problem(
                 place,
                 "is neither a PEM certificate nor a name of a file",
                 "give the certificate with its BEGIN and END lines, or name a PEM file",
                 code="not-certificate-or-file",
             )
-        elif not inside(authority):
+        elif not is_inside_directory(authority):
             yield Problem(
                 place,
                 f"{value_text(authority)} is not in the working directory",
@@ -59,9 +59,11 @@ def files(given: Given) -> Iterator[Problem]:
             )
 
 
-def _file(given: Given, path: Path, name: object, content: str) -> Iterator[Problem]:
-    place = given.document.field_place(*path)
-    if isinstance(name, str) and no_name(name):
+def _file_name_problems(
+    topology: StatedTopology, path: Path, name: object, content: str
+) -> Iterator[Problem]:
+    place = topology.document.field_place(*path)
+    if isinstance(name, str) and is_not_file_name(name):
         thing = "the token" if content == "the token itself" else "it"
         yield Problem(
             place,
@@ -69,7 +71,7 @@ def _file(given: Given, path: Path, name: object, content: str) -> Iterator[Prob
             f"put {thing} into a file, and name that",
             code="not-file-name",
         )
-    elif isinstance(name, str) and not inside(name):
+    elif isinstance(name, str) and not is_inside_directory(name):
         yield Problem(
             place,
             f"{value_text(name)} is not in the working directory",
@@ -78,18 +80,18 @@ def _file(given: Given, path: Path, name: object, content: str) -> Iterator[Prob
         )
 
 
-def servers(given: Given) -> Iterator[Problem]:
+def server_problems(topology: StatedTopology) -> Iterator[Problem]:
     """A server that is stated is a URL; one that peers may not reach is warned of."""
-    for context, entry in given.contexts.items():
+    for context, entry in topology.contexts.items():
         server = entry.get("server")
         if not isinstance(server, str):
             continue
-        place = given.document.field_place("contexts", context, "server")
+        place = topology.document.field_place("contexts", context, "server")
         fault = url_fault(server)
         if fault:
             yield Problem(place, fault, code="server-invalid")
         elif is_loopback(server):
-            given.warnings.append(
+            topology.warnings.append(
                 Problem(
                     place,
                     f"{server} is a loopback address: it leads every peer to itself",
@@ -98,7 +100,7 @@ def servers(given: Given) -> Iterator[Problem]:
                 )
             )
         elif server.startswith("http:"):
-            given.warnings.append(
+            topology.warnings.append(
                 Problem(
                     place,
                     f"{server} is plain http: tokens travel in clear",
@@ -108,14 +110,14 @@ def servers(given: Given) -> Iterator[Problem]:
             )
 
 
-def readers(given: Given) -> Iterator[Problem]:
+def reader_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Accounts for single peers log in by tokens, each in a file of its own."""
-    if given.value.get("readers") != "perPeer":
+    if topology.value.get("readers") != "perPeer":
         return
-    for context, entry in given.contexts.items():
+    for context, entry in topology.contexts.items():
         credential = entry.get("credential")
         for way in credential if isinstance(credential, dict) else ():
-            where = given.document.field_place("contexts", context, "credential", way)
+            where = topology.document.field_place("contexts", context, "credential", way)
             yield Problem(
                 where,
                 "is one login for all peers, and readers: perPeer asks for one each",
@@ -124,9 +126,9 @@ def readers(given: Given) -> Iterator[Problem]:
             )
 
 
-def tokens(given: Given) -> Iterator[Problem]:
+def token_generation_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Generations are those of a token that Kubernetes makes, and two of them differ."""
-    for context, entry in given.contexts.items():
+    for context, entry in topology.contexts.items():
         tokens, credential = entry.get("tokens"), entry.get("credential")
         if not isinstance(tokens, dict):
             continue
@@ -136,7 +138,7 @@ def tokens(given: Given) -> Iterator[Problem]:
                 f" {next(iter(credential), 'nothing')}"
             )
             yield Problem(
-                given.document.field_place("contexts", context, "tokens"),
+                topology.document.field_place("contexts", context, "tokens"),
                 what,
                 "remove one of the two",
                 code="login-without-token",
@@ -144,7 +146,7 @@ def tokens(given: Given) -> Iterator[Problem]:
         if tokens.get("beside") is not None and tokens["beside"] == tokens.get("generation", 1):
             what = "is the generation of the first token too"
             yield Problem(
-                given.document.field_place("contexts", context, "tokens", "beside"),
+                topology.document.field_place("contexts", context, "tokens", "beside"),
                 what,
                 f"remove it, or begin with `{mesh_command('tokens rotate')}`",
                 code="generation-repeated",

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model.issuers import ISSUERS
 from kubectl_mesh.text import value_text
-from kubectl_mesh.topology.given import Given
 from kubectl_mesh.topology.kinds import TOOL_FACTS, ToolFacts, store_facts, tool_facts
+from kubectl_mesh.topology.stated_topology import StatedTopology
 
 
-def bundle(given: Given) -> Iterator[Problem]:
+def bundle_problems(topology: StatedTopology) -> Iterator[Problem]:
     """What all clusters share has to suit them all."""
-    if given.value.get("remoteSecrets") != "bundle":
+    if topology.value.get("remoteSecrets") != "bundle":
         return
-    if given.value.get("readers") == "perPeer":
-        place = given.document.field_place("remoteSecrets")
+    if topology.value.get("readers") == "perPeer":
+        place = topology.document.field_place("remoteSecrets")
         yield Problem(
             place,
             "a bundle gives all clusters the same remote secrets, and readers: perPeer each"
@@ -23,11 +23,11 @@ def bundle(given: Given) -> Iterator[Problem]:
             code="bundle-with-readers-per-peer",
         )
     namespaces: dict[str, str] = {}
-    for context, entry in given.contexts.items():
+    for context, entry in topology.contexts.items():
         if isinstance(entry.get("peers"), list):
             what = "a bundle gives every cluster the remote secrets of all, whatever peers says"
             yield Problem(
-                given.document.field_place("contexts", context, "peers"),
+                topology.document.field_place("contexts", context, "peers"),
                 what,
                 "remove it, or remoteSecrets: bundle",
                 code="bundle-with-peers",
@@ -41,24 +41,24 @@ def bundle(given: Given) -> Iterator[Problem]:
         ):
             what = f"a bundle has one namespace, and this is not {value_text(first)} as before"
             yield Problem(
-                given.document.field_place("contexts", context, "namespace"),
+                topology.document.field_place("contexts", context, "namespace"),
                 what,
                 "give all clusters the same namespace, or remove remoteSecrets: bundle",
                 code="bundle-with-namespaces",
             )
 
 
-def delivery(given: Given) -> Iterator[Problem]:
+def delivery_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Where the tree is kept matters to argocd and flux only, and to them it must be said."""
-    delivery = given.value.get("delivery")
+    delivery = topology.value.get("delivery")
     if not isinstance(delivery, dict):
         return
     tool = delivery.get("tool", "kubectl")
     facts = tool_facts(tool)
     if facts is None:
         return
-    place = given.document.field_place
-    for key, owners in _keys_of_others(facts):
+    place = topology.document.field_place
+    for key, owners in _foreign_delivery_keys(facts):
         if key in delivery:
             what = f"is for delivery.tool {owners}"
             yield Problem(place("delivery", key), what, "remove it", code="key-of-delivery-tool")
@@ -66,7 +66,7 @@ def delivery(given: Given) -> Iterator[Problem]:
         return
     if "repoURL" not in delivery:
         yield Problem(
-            given.document.field_place("delivery"),
+            topology.document.field_place("delivery"),
             f"{tool} has to know where the tree is kept",
             "state repoURL: URL of the git repository (and revision, path)",
             code="repository-missing",
@@ -75,14 +75,14 @@ def delivery(given: Given) -> Iterator[Problem]:
     if isinstance(url, str) and not facts.accepts_url(url):
         what = f"{value_text(url)} is not a URL that {facts.title} reads a git repository from"
         yield Problem(
-            given.document.field_place("delivery", "repoURL"),
+            topology.document.field_place("delivery", "repoURL"),
             what,
             "write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH",
             code="repository-url-invalid",
         )
 
 
-def _keys_of_others(facts: ToolFacts) -> Iterator[tuple[str, str]]:
+def _foreign_delivery_keys(facts: ToolFacts) -> Iterator[tuple[str, str]]:
     """The keys of `delivery` that a tool does not have, each with the tools that have it."""
     readers = {name: tool for name, tool in TOOL_FACTS.items() if tool.reads_git}
     own = {key: name for name, tool in readers.items() for key in tool.own_keys}
@@ -95,17 +95,17 @@ def _keys_of_others(facts: ToolFacts) -> Iterator[tuple[str, str]]:
             yield key, owner
 
 
-def secrets(given: Given) -> Iterator[Problem]:
+def secret_store_problems(topology: StatedTopology) -> Iterator[Problem]:
     """A store has what it needs, and nothing is stated that it has no use for."""
-    stated = given.value.get("secrets")
+    stated = topology.value.get("secrets")
     stated = stated if isinstance(stated, dict) else {}
     store = stated.get("store", "plain")
     facts = store_facts(store)
-    place = given.document.field_place
-    own = [context for context, entry in given.contexts.items() if entry.get("recipients")]
+    place = topology.document.field_place
+    own = [context for context, entry in topology.contexts.items() if entry.get("recipients")]
     if facts.needs_recipients:
         for context in (
-            () if stated.get("recipients") else [c for c in given.contexts if c not in own]
+            () if stated.get("recipients") else [c for c in topology.contexts if c not in own]
         ):
             what = (
                 f"{value_text(context)} has no recipient, so nobody could open what is"
@@ -128,7 +128,7 @@ def secrets(given: Given) -> Iterator[Problem]:
             "remove them, or write store: sops",
             code="recipients-unused",
         )
-    if not facts.can_bundle and given.value.get("remoteSecrets") == "bundle":
+    if not facts.can_bundle and topology.value.get("remoteSecrets") == "bundle":
         what = "the store sealed seals for one cluster, and a bundle is for all of them"
         fix = "remove it, or take the store sops or external"
         yield Problem(place("remoteSecrets"), what, fix, code="bundle-with-sealed-store")
@@ -147,9 +147,9 @@ def secrets(given: Given) -> Iterator[Problem]:
             yield Problem(place("secrets", key), what, fix, code="key-of-external-store")
 
 
-def issuers(given: Given) -> Iterator[Problem]:
+def issuer_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Where the issuer is in the clusters, it is named; and only there."""
-    stated = given.value.get("certificates")
+    stated = topology.value.get("certificates")
     stated = stated if isinstance(stated, dict) else {}
     issuer = stated.get("issuer", "local")
     facts = ISSUERS.get(issuer) if isinstance(issuer, str) else None
@@ -158,7 +158,7 @@ def issuers(given: Given) -> Iterator[Problem]:
     if facts.in_clusters and "issuerRef" not in stated:
         what = f"the issuer {issuer} does not say which: issuerRef is missing"
         yield Problem(
-            given.document.field_place("certificates"),
+            topology.document.field_place("certificates"),
             what,
             "state issuerRef: {name: NAME, kind: ClusterIssuer}, as it is in every cluster",
             code="issuer-reference-missing",
@@ -168,7 +168,7 @@ def issuers(given: Given) -> Iterator[Problem]:
             f"is for the issuers cert-manager and istio-csr; the issuer {issuer} has no use for it"
         )
         yield Problem(
-            given.document.field_place("certificates", "issuerRef"),
+            topology.document.field_place("certificates", "issuerRef"),
             what,
             "remove it, or write issuer: cert-manager",
             code="issuer-reference-unused",

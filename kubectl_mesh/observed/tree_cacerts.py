@@ -11,8 +11,13 @@ from kubectl_mesh.model import CACERTS_PATH, Certificate, Json
 from kubectl_mesh.model.issuers import CERT_MANAGER, ISTIO_CSR
 from kubectl_mesh.observed.cacerts_keys import find_key_names
 from kubectl_mesh.observed.crls import CRL_KEY
-from kubectl_mesh.observed.parse import CACERTS_INCOMPLETE, TreeParser, digest_value, flatten_value
-from kubectl_mesh.observed.values import Cacerts, LockState
+from kubectl_mesh.observed.mesh_state import Cacerts, LockState
+from kubectl_mesh.observed.tree_parser import (
+    CACERTS_INCOMPLETE,
+    TreeParser,
+    digest_value,
+    flatten_value,
+)
 from kubectl_mesh.pki.issue import key_pair_problems
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.stores.plain import Plain

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubectl_mesh.model import Json
+from kubectl_mesh.observed.dumped_objects import DumpedObject, strip_server_fields
 from kubectl_mesh.observed.install_kinds import (
     CLUSTER_NAME,
     INSTALL_KINDS,
@@ -19,7 +20,6 @@ from kubectl_mesh.observed.install_kinds import (
     revision_from_name,
 )
 from kubectl_mesh.observed.networks import MESH_NETWORKS, DeclaredNetwork, parse_mesh_networks
-from kubectl_mesh.observed.objects import DumpedObject, strip_server_fields
 from kubectl_mesh.targets import KINDS
 from kubectl_mesh.targets.charts import ORDER as CHART_NAMES
 from kubectl_mesh.targets.istiooperator import EAST_WEST

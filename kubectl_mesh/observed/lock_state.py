@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Collection, Mapping
 
 from kubectl_mesh.model import MESH_LOCK
-from kubectl_mesh.observed.parse import TreeParser
-from kubectl_mesh.observed.values import LockState
+from kubectl_mesh.observed.mesh_state import LockState
+from kubectl_mesh.observed.tree_parser import TreeParser
 
 NOT_READ = ""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed.values import MeshState, ObservedCluster, RawTree
+from kubectl_mesh.observed.mesh_state import MeshState, ObservedCluster, RawTree
 
 
 @dataclass(frozen=True, slots=True)

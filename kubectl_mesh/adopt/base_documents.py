@@ -5,9 +5,9 @@ the mesh sets.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_mesh.adopt.running import RunningMesh
+from kubectl_mesh.adopt.running_mesh import RunningMesh
 from kubectl_mesh.model import Json
-from kubectl_mesh.observed.control_dumps import HELM_VALUES, DumpedControlPlane
+from kubectl_mesh.observed.dumped_control_planes import HELM_VALUES, DumpedControlPlane
 from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 from kubectl_mesh.targets.target import Path

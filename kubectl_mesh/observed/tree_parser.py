@@ -12,7 +12,7 @@ import yaml
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.faults import Fault
-from kubectl_mesh.observed.values import Fields, Opaque
+from kubectl_mesh.observed.mesh_state import Fields, Opaque
 from kubectl_mesh.text import can_be_secret, path_text
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.observed.cacerts_keys import CERT_MANAGER_KEYS, find_key_names
-from kubectl_mesh.observed.objects import DumpedObject, decode_secret
+from kubectl_mesh.observed.dumped_objects import DumpedObject, decode_secret
 
 CACERTS, SELF_SIGNED_SECRET, ROOTS_CONFIG_MAP = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
 GENERATED_KEY = "istio-generated"

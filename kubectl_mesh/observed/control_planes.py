@@ -15,8 +15,8 @@ from kubectl_mesh.observed.install_kinds import (
     revision_from_name,
     stated_version,
 )
-from kubectl_mesh.observed.parse import exclude_paths, flatten_value
-from kubectl_mesh.observed.values import ControlPlane, Fields, StatedValue, TreeObject
+from kubectl_mesh.observed.mesh_state import ControlPlane, Fields, StatedValue, TreeObject
+from kubectl_mesh.observed.tree_parser import exclude_paths, flatten_value
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 from kubectl_mesh.targets.istiooperator import IstioOperator
 from kubectl_mesh.targets.target import Path

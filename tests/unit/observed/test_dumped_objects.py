@@ -10,12 +10,19 @@ from kubectl_mesh.credentials.api_servers import parse_contexts
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import CACERTS_PATH
 from kubectl_mesh.observed import read_mesh_state
-from kubectl_mesh.observed.cacerts import parse_signing_ca
-from kubectl_mesh.observed.control_dumps import HELM_VALUES, list_statements, parse_control_plane
+from kubectl_mesh.observed.dumped_control_planes import (
+    HELM_VALUES,
+    list_statements,
+    parse_control_plane,
+)
+from kubectl_mesh.observed.dumped_objects import DumpedObject
+from kubectl_mesh.observed.dumped_remote_secrets import (
+    is_dumped_remote_secret,
+    parse_remote_secrets,
+)
 from kubectl_mesh.observed.kubeconfigs import Login
-from kubectl_mesh.observed.objects import DumpedObject
-from kubectl_mesh.observed.remote_dumps import is_dumped_remote_secret, parse_remote_secrets
-from kubectl_mesh.observed.sources import read_tree
+from kubectl_mesh.observed.signing_ca import parse_signing_ca
+from kubectl_mesh.observed.tree_sources import read_tree
 from kubectl_mesh.yaml_io.read import load_document
 from tests.support.goldens import CASES, rendered_tree
 

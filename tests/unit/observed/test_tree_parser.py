@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from kubectl_mesh.observed import TreeReader, read_mesh_state
-from kubectl_mesh.observed.parse import exclude_paths
-from kubectl_mesh.observed.sources import convert_rendered_tree, read_tree
-from kubectl_mesh.observed.values import MeshState
+from kubectl_mesh.observed.mesh_state import MeshState
+from kubectl_mesh.observed.tree_parser import exclude_paths
+from kubectl_mesh.observed.tree_sources import convert_rendered_tree, read_tree
 from tests.support.goldens import CASES, GOLDEN, rendered_tree
 
 Tree = dict[str, dict[str, bytes | None]]

@@ -6,25 +6,25 @@ from typing import Any
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model.address import is_address, is_loopback
 from kubectl_mesh.text import value_text
-from kubectl_mesh.topology.given import Given
 from kubectl_mesh.topology.names import (
-    LABEL,
+    LABEL_PATTERN,
     LABEL_RULE,
     NAME_EMPTY,
     NAME_TAKEN,
     NAME_TOO_LONG,
-    PENDING,
-    name_of,
+    PENDING_ADDRESS,
+    derive_cluster_name,
 )
+from kubectl_mesh.topology.stated_topology import StatedTopology
 
 
-def names(given: Given) -> Iterator[Problem]:
+def name_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Names are labels, and no two clusters share one."""
     taken: dict[str, str] = {}
-    for context, entry in given.contexts.items():
+    for context, entry in topology.contexts.items():
         stated = entry.get("clusterName")
-        name = stated if isinstance(stated, str) else name_of(context)
-        where = given.document.field_place(
+        name = stated if isinstance(stated, str) else derive_cluster_name(context)
+        where = topology.document.field_place(
             "contexts", context, *(("clusterName",) if isinstance(stated, str) else ())
         )
         ask = f"state a clusterName for it: {LABEL_RULE}"
@@ -50,33 +50,36 @@ def names(given: Given) -> Iterator[Problem]:
                 "state a clusterName for one of the two",
                 code=NAME_TAKEN,
             )
-        elif LABEL.match(name):
+        elif LABEL_PATTERN.match(name):
             taken[name] = context
 
 
-def networks(given: Given) -> Iterator[Problem]:
+def network_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Every network that is described has a cluster on it; every gateway stands in one network."""
     used = {
         entry["network"]
-        for entry in given.contexts.values()
+        for entry in topology.contexts.values()
         if isinstance(entry.get("network"), str)
     }
-    described = given.value.get("networks")
+    described = topology.value.get("networks")
     for network in described if isinstance(described, dict) else {}:
         if network not in used:
             yield Problem(
-                given.document.field_place("networks", network),
-                f"no context is on this network{given.hints.did_you_mean(network, lambda: used)}",
+                topology.document.field_place("networks", network),
+                (
+                    "no context is on this"
+                    f" network{topology.suggestions.did_you_mean(network, lambda: used)}"
+                ),
                 "remove it, or put a context on it",
                 code="network-unused",
             )
     seen: dict[str, list[tuple[int | None, str]]] = {}
-    for network, path, gateway in given.gateways():
+    for network, path, gateway in topology.list_gateways():
         address, port = gateway.get("address"), gateway.get("port")
         if not isinstance(address, str) or not isinstance(port, int | None):
             continue
-        place = given.document.field_place(*path, "address")
-        if address == PENDING:
+        place = topology.document.field_place(*path, "address")
+        if address == PENDING_ADDRESS:
             continue
         if fault := _address_problem(place, address):
             yield fault
@@ -113,28 +116,28 @@ def _looks_numeric(address: str) -> bool:
     return ":" in address or set(address) <= set("0123456789.")
 
 
-def peers(given: Given) -> Iterator[Problem]:
+def peer_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Peers are other contexts of the mesh that let themselves be discovered."""
-    for context, entry in given.contexts.items():
+    for context, entry in topology.contexts.items():
         peers = entry.get("peers")
         if not isinstance(peers, list):
             continue
         if entry.get("disableRegistryJoin") is True and peers:
             yield Problem(
-                given.document.field_place("contexts", context, "peers"),
+                topology.document.field_place("contexts", context, "peers"),
                 "the cluster discovers nobody, for it has disableRegistryJoin: true",
                 "remove one of the two",
                 code="peers-without-join",
             )
         for index, peer in enumerate(peers):
-            place = given.document.field_place("contexts", context, "peers", index)
+            place = topology.document.field_place("contexts", context, "peers", index)
             if not isinstance(peer, str):
                 continue
-            if peer not in given.contexts:
+            if peer not in topology.contexts:
                 yield Problem(
                     place,
                     "no such context in this mesh:"
-                    f" {value_text(peer)}{given.near_context(peer, context)}",
+                    f" {value_text(peer)}{topology.suggest_context(peer, context)}",
                     code="context-unknown",
                 )
             elif peer == context:
@@ -144,7 +147,7 @@ def peers(given: Given) -> Iterator[Problem]:
                     "remove it",
                     code="peer-is-itself",
                 )
-            elif given.contexts[peer].get("disableRegistryJoin") is True:
+            elif topology.contexts[peer].get("disableRegistryJoin") is True:
                 yield Problem(
                     place,
                     (
@@ -156,12 +159,12 @@ def peers(given: Given) -> Iterator[Problem]:
                 )
 
 
-def releases(given: Given) -> Iterator[Problem]:
+def release_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Two control planes of one cluster have two revisions."""
-    mesh = given.value.get("istio")
+    mesh = topology.value.get("istio")
     for path, entry in (
         (("istio",), mesh),
-        *((("contexts", c, "istio"), e.get("istio")) for c, e in given.contexts.items()),
+        *((("contexts", c, "istio"), e.get("istio")) for c, e in topology.contexts.items()),
     ):
         if not isinstance(entry, dict):
             continue
@@ -172,7 +175,7 @@ def releases(given: Given) -> Iterator[Problem]:
             and isinstance(canary.get("revision"), str)
             and canary["revision"] in (whole.get("revision"), "default")
         ):
-            where = given.document.field_place(*path, "canary", "revision")
+            where = topology.document.field_place(*path, "canary", "revision")
             yield Problem(
                 where,
                 f"{value_text(canary['revision'])} is the revision of the first control plane too",
@@ -181,43 +184,43 @@ def releases(given: Given) -> Iterator[Problem]:
             )
         if entry.get("revision") == "default":
             yield Problem(
-                given.document.field_place(*path, "revision"),
+                topology.document.field_place(*path, "revision"),
                 '"default" is what Istio calls the control plane without a revision',
                 "remove it",
                 code="revision-default",
             )
 
 
-def control_planes(given: Given) -> Iterator[Problem]:
+def control_plane_problems(topology: StatedTopology) -> Iterator[Problem]:
     """A cluster without a control plane is served by one that has one, finds it, and shares its
     namespace.
     """
     served = {
         e.get("controlPlane")
-        for e in given.contexts.values()
+        for e in topology.contexts.values()
         if isinstance(e.get("controlPlane"), str)
     }
-    for context, entry in given.contexts.items():
-        yield from _control_plane_address(given, context, served)
+    for context, entry in topology.contexts.items():
+        yield from _control_plane_address_problems(topology, context, served)
         primary = entry.get("controlPlane")
         if isinstance(primary, str):
-            if fault := _primary_problem(given, context, primary):
+            if fault := _primary_problem(topology, context, primary):
                 yield fault
-            yield from _keys_of_primaries(given, context)
+            yield from _primary_key_problems(topology, context)
 
 
-def _control_plane_address(
-    given: Given, context: str, served: Collection[str | None]
+def _control_plane_address_problems(
+    topology: StatedTopology, context: str, served: Collection[str | None]
 ) -> Iterator[Problem]:
     """The address of a control plane is one that other clusters reach, and some do."""
-    entry = given.contexts[context]
+    entry = topology.contexts[context]
     address = entry.get("controlPlaneAddress")
     if not isinstance(address, str):
         return
-    where = given.document.field_place("contexts", context, "controlPlaneAddress")
+    where = topology.document.field_place("contexts", context, "controlPlaneAddress")
     if context not in served and "controlPlane" not in entry:
         # The last cluster that was served may just have gone.
-        given.warnings.append(
+        topology.warnings.append(
             Problem(
                 where,
                 "no other context names this one as its controlPlane",
@@ -226,14 +229,14 @@ def _control_plane_address(
                 code="control-plane-address-unused",
             )
         )
-    if address != PENDING and (fault := _address_problem(where, address)):
+    if address != PENDING_ADDRESS and (fault := _address_problem(where, address)):
         yield fault
 
 
-def _primary_problem(given: Given, context: str, primary: str) -> Problem | None:
+def _primary_problem(topology: StatedTopology, context: str, primary: str) -> Problem | None:
     """Why the istiod of a context cannot serve another one."""
-    place = given.document.field_place("contexts", context, "controlPlane")
-    other = given.contexts.get(primary)
+    place = topology.document.field_place("contexts", context, "controlPlane")
+    primary_entry = topology.contexts.get(primary)
     if primary == context:
         return Problem(
             place,
@@ -241,30 +244,30 @@ def _primary_problem(given: Given, context: str, primary: str) -> Problem | None
             "remove it: a cluster has a control plane of its own where nothing else is said",
             code="control-plane-is-itself",
         )
-    if other is None:
+    if primary_entry is None:
         return Problem(
             place,
             (
                 "no such context in this mesh:"
-                f" {value_text(primary)}{given.near_context(primary, context)}"
+                f" {value_text(primary)}{topology.suggest_context(primary, context)}"
             ),
             code="context-unknown",
         )
-    if "controlPlane" in other:
+    if "controlPlane" in primary_entry:
         return Problem(
             place,
             f"{value_text(primary)} has no control plane of its own",
             "name a context that has one",
             code="control-plane-missing",
         )
-    if other.get("disableRegistryJoin") is True:
+    if primary_entry.get("disableRegistryJoin") is True:
         return Problem(
             place,
             f"{value_text(primary)} keeps out of the mesh, for it has disableRegistryJoin: true",
             "name another context",
             code="control-plane-not-joined",
         )
-    if isinstance(other.get("peers"), list) and context not in other["peers"]:
+    if isinstance(primary_entry.get("peers"), list) and context not in primary_entry["peers"]:
         return Problem(
             place,
             (
@@ -274,25 +277,27 @@ def _primary_problem(given: Given, context: str, primary: str) -> Problem | None
             f"add {value_text(context)} to the peers of {value_text(primary)}",
             code="control-plane-without-peer",
         )
-    return _difference_from_primary(given, context, primary)
+    return _primary_difference_problem(topology, context, primary)
 
 
-def _difference_from_primary(given: Given, context: str, primary: str) -> Problem | None:
+def _primary_difference_problem(
+    topology: StatedTopology, context: str, primary: str
+) -> Problem | None:
     """What a cluster and the one whose istiod serves it must have in common, and do not."""
-    entry, other = given.contexts[context], given.contexts[primary]
+    entry, other = topology.contexts[context], topology.contexts[primary]
     if other.get("namespace", "istio-system") != entry.get("namespace", "istio-system"):
         return Problem(
-            given.document.field_place("contexts", context, "namespace"),
+            topology.document.field_place("contexts", context, "namespace"),
             f"istiod of {value_text(primary)} lives in another namespace than this cluster's part"
             " of"
             " Istio",
             "give both the same namespace",
             code="control-plane-namespace-differs",
         )
-    istio, wanted = _istio(given, entry), _istio(given, other)
+    istio, wanted = _istio_settings(topology, entry), _istio_settings(topology, other)
     if any(istio.get(key) != wanted.get(key) for key in ("version", "revision")):
         return Problem(
-            given.document.field_place("contexts", context, "istio"),
+            topology.document.field_place("contexts", context, "istio"),
             f"differs from that of {value_text(primary)}, whose istiod serves this cluster",
             "give both the same version and revision",
             code="control-plane-version-differs",
@@ -300,7 +305,7 @@ def _difference_from_primary(given: Given, context: str, primary: str) -> Proble
     return None
 
 
-_OF_PRIMARIES = {
+_PRIMARY_KEYS = {
     "peers": "it has no istiod of its own to discover anybody: its control plane's peers count",
     "disableRegistryJoin": "a cluster that another's istiod serves is in the mesh",
     "controlPlaneAddress": "it has no istiod of its own",
@@ -308,18 +313,18 @@ _OF_PRIMARIES = {
 """The keys that only a cluster with a control plane has, and why."""
 
 
-def _keys_of_primaries(given: Given, context: str) -> Iterator[Problem]:
+def _primary_key_problems(topology: StatedTopology, context: str) -> Iterator[Problem]:
     """The keys that a cluster without a control plane cannot have."""
-    for key, why in _OF_PRIMARIES.items():
-        if given.contexts[context].get(key) not in (None, False):
+    for key, why in _PRIMARY_KEYS.items():
+        if topology.contexts[context].get(key) not in (None, False):
             yield Problem(
-                given.document.field_place("contexts", context, key),
+                topology.document.field_place("contexts", context, key),
                 f"cannot be here beside controlPlane: {why}",
                 "remove one of the two",
                 code="key-of-control-plane",
             )
 
 
-def _istio(given: Given, entry: dict[str, Any]) -> dict[str, Any]:
-    mesh, own = given.value.get("istio"), entry.get("istio")
+def _istio_settings(topology: StatedTopology, entry: dict[str, Any]) -> dict[str, Any]:
+    mesh, own = topology.value.get("istio"), entry.get("istio")
     return {**(mesh if isinstance(mesh, dict) else {}), **(own if isinstance(own, dict) else {})}

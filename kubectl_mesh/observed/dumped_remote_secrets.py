@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import MeshError, Problem
 from kubectl_mesh.model import Document
+from kubectl_mesh.observed.dumped_objects import DumpedObject, decode_secret
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.kubeconfigs import Login, parse_current_login
-from kubectl_mesh.observed.objects import DumpedObject, decode_secret
-from kubectl_mesh.observed.remotes import CONTEXT_ANNOTATION, has_remote_secret_label
+from kubectl_mesh.observed.remote_secrets import CONTEXT_ANNOTATION, has_remote_secret_label
 from kubectl_mesh.text import value_text
 
 LoadDocument = Callable[[bytes], Document]
