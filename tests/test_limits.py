@@ -4,7 +4,10 @@ import ast
 import re
 from collections.abc import Iterator
 
+from kubectl_mesh.checks.table import CHECKS
 from kubectl_mesh.cli import VERBS
+from kubectl_mesh.explain import MESSAGES
+from kubectl_mesh.text import Text, marked_text, plain_text, render_commands, render_paths
 from tests.conftest import TOP
 from tests.support.package_source import PACKAGE, list_modules
 
@@ -86,18 +89,13 @@ PLAIN = {"reports/junit.py": "the name of a suite"}
 
 
 def written_values(tree: ast.Module) -> Iterator[ast.AST]:
-    """What may hold a command as plain text: docstrings, help, and what a check gives as remedy, for the documentation has it."""
+    """What may hold a command as plain text: docstrings and help."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         for statement in body if isinstance(body, list) else []:
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 yield statement.value
         if isinstance(node, ast.Call) and called_name(node) in ("mesh_command", "option"):
-            yield node
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id in ("remedy", "_NEW_CA")
-            for target in node.targets
-        ):
             yield node
 
 
@@ -117,3 +115,22 @@ def test_commands_in_texts_are_values() -> None:
             and name not in PLAIN
         ]
     assert found == []
+
+
+WORK_PATH = re.compile(r"(?<![\w./-])(certs|clusters|credentials|out)/")
+
+
+def test_advice_holds_values() -> None:
+    """Remedies of checks and causes of `explain` hold commands of ours and paths of a mesh as values, and are plain for programs."""
+    texts = {f"{check.id}: remedy": check.remedy for check in CHECKS}
+    for known in MESSAGES:
+        for number, cause in enumerate(known.causes):
+            for name in ("says", "do", "see"):
+                texts[f"{known.id}: {number}: {name}"] = getattr(cause, name)
+    found = []
+    for place, text in texts.items():
+        assert text == plain_text(text), place
+        rest = render_paths(render_commands(marked_text(text), lambda _: ""), lambda _: "")
+        found += [place for pattern in (COMMAND, WORK_PATH) if pattern.search(rest)]
+    assert found == []
+    assert sum(isinstance(text, Text) for text in texts.values()) > 50

@@ -23,7 +23,10 @@ from kubectl_mesh.observed.tree_parser import CACERTS_INCOMPLETE
 from kubectl_mesh.pki.issue import cacerts_problems
 from kubectl_mesh.text import mesh_command, work_path
 
-_ANEW = "Render, which puts what is in certs/ back; and find out who put the other there."
+_RESTORE = (
+    f"Render, which puts what is in {work_path('certs/')} back; and find out who put the other"
+    " there."
+)
 
 
 class CacertsCheck(ContentCheck):
@@ -87,7 +90,7 @@ class TreeRoot(CacertsCheck):
     severity = ERROR
     sentence = "the rendered cacerts of all clusters hold the same root, that of certs/"
     prevents = "proxies of different clusters: `TLSV1_ALERT_UNKNOWN_CA`"
-    remedy = _ANEW
+    remedy = _RESTORE
     needs = Needs.INPUTS | Needs.CONTENT
 
 
@@ -100,7 +103,7 @@ class TreeOwn(CacertsCheck):
         "one cluster signs as another: `cacerts` of two clusters are exchanged, and what is revoked"
         " for one is revoked for the other"
     )
-    remedy = _ANEW
+    remedy = _RESTORE
     needs = Needs.INPUTS | Needs.CONTENT
 
 
@@ -113,7 +116,7 @@ class TreeChain(CacertsCheck):
         "istiod does not start: `x509: certificate signed by unknown authority`, or proxies:"
         " `CERTIFICATE_VERIFY_FAILED`"
     )
-    remedy = _ANEW
+    remedy = _RESTORE
     needs = Needs.INPUTS | Needs.CONTENT
 
 
@@ -123,7 +126,7 @@ class TreePair(CacertsCheck):
     severity = ERROR
     sentence = "every rendered intermediate belongs to the key beside it"
     prevents = "istiod does not start: `private key does not match public key`"
-    remedy = _ANEW
+    remedy = _RESTORE
     needs = Needs.INPUTS | Needs.CONTENT
 
 
@@ -133,7 +136,7 @@ class TreeCa(CacertsCheck):
     severity = ERROR
     sentence = "every rendered intermediate and root is a CA that istiod and Envoy accept"
     prevents = "istiod does not start: `certificate is not authorized to sign other certificates`"
-    remedy = _ANEW
+    remedy = _RESTORE
     needs = Needs.INPUTS | Needs.CONTENT
 
 
@@ -146,8 +149,8 @@ class TreeExpired(CacertsCheck):
         "istiod does not start, or proxies: `CERTIFICATE_VERIFY_FAILED: certificate has expired`"
     )
     remedy = (
-        "Where certs/ has a newer one, render; else move the intermediate's folder away first. Then"
-        " review and apply."
+        f"Where {work_path('certs/')} has a newer one, render; else move the intermediate's folder"
+        " away first. Then review and apply."
     )
     needs = Needs.INPUTS | Needs.CONTENT
 
@@ -161,8 +164,8 @@ class TreeExpiring(CacertsCheck):
     )
     prevents = "an outage on the day it expires"
     remedy = (
-        "Where certs/ has a newer one, render; else move the intermediate's folder away first. Then"
-        " review and apply."
+        f"Where {work_path('certs/')} has a newer one, render; else move the intermediate's folder"
+        " away first. Then review and apply."
     )
     needs = Needs.INPUTS | Needs.CONTENT
 

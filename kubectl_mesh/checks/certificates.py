@@ -208,7 +208,7 @@ class CrlReadable(StageCheck):
     severity = ERROR
     sentence = "istiod can read certs/ca-crl.pem"
     prevents = "istiod: `failed to parse CRL`, and no change of cacerts is taken"
-    remedy = "Put back the file, or have it made anew: `kubectl mesh certs crl`."
+    remedy = f"Put back the file, or have it made anew: `{mesh_command('certs crl')}`."
     needs = Needs.INPUTS | Needs.CERTS
 
 
@@ -220,7 +220,7 @@ class CrlComplete(StageCheck):
     prevents = (
         "istiod: `missing CRL signed by certificates`; proxies: `unable to get certificate CRL`"
     )
-    remedy = "Sign what is missing, with the keys here: `kubectl mesh certs crl`."
+    remedy = f"Sign what is missing, with the keys here: `{mesh_command('certs crl')}`."
     needs = Needs.INPUTS | Needs.CERTS
 
 
@@ -232,7 +232,7 @@ class CrlRevoked(StageCheck):
     prevents = "proxies: `certificate revoked`, for every workload of that cluster"
     remedy = (
         "Move the folder of the intermediate away and render, which makes another; or empty the"
-        " CRLs: `kubectl mesh certs crl --clear`."
+        f" CRLs: `{mesh_command('certs crl --clear')}`."
     )
     needs = Needs.INPUTS | Needs.CERTS
 
@@ -243,7 +243,7 @@ class CrlExpired(StageCheck):
     severity = ERROR
     sentence = "no CRL is past its nextUpdate"
     prevents = "proxies: `CRL has expired`, and no connection at all"
-    remedy = "Sign it anew, render and apply: `kubectl mesh certs crl`."
+    remedy = f"Sign it anew, render and apply: `{mesh_command('certs crl')}`."
     needs = Needs.INPUTS | Needs.CERTS
 
 
@@ -255,7 +255,7 @@ class CrlExpiring(Check):
         "no CRL is about to pass its nextUpdate; within the time of --fail-within it is an error"
     )
     prevents = "an outage of the whole mesh on that day"
-    remedy = "Sign it anew, render and apply, well before that day: `kubectl mesh certs crl`."
+    remedy = f"Sign it anew, render and apply, well before that day: `{mesh_command('certs crl')}`."
     needs = Needs.RENDER | Needs.CERTS
 
     error_replaces_warning = True
@@ -294,7 +294,9 @@ class CertificatePending(PendingCheck):
     severity = WARNING
     sentence = "every intermediate that others sign is there"
     prevents = "a cluster that is not rendered"
-    remedy = "Have the request signed, and take the certificate in: `kubectl mesh certs import`."
+    remedy = (
+        f"Have the request signed, and take the certificate in: `{mesh_command('certs import')}`."
+    )
     needs = Needs.RENDER | Needs.CERTS
 
 

@@ -53,6 +53,11 @@ class Check(ABC):
     error_replaces_warning: ClassVar[bool] = False
     """An error about a file says what a warning about the same file says."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "remedy" in vars(cls):
+            cls.remedy = keep_values(cls.remedy)
+
     @property
     def page(self) -> str:
         """Where the check is explained."""

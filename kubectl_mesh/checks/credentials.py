@@ -7,6 +7,7 @@ from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, I
 from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.checks.unknown import tokens_unknown
 from kubectl_mesh.credentials.tokens import token_findings
+from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.places import relocate_problems
 
 _UNAUTHORIZED = "istiod: `Unauthorized`, and no endpoints of the cluster"
@@ -116,7 +117,7 @@ class TokenOld(TokenCheck):
         "no token that says when it was made is older than --token-age allows, where that is given"
     )
     prevents = "a token that was copied years ago, by who knows whom"
-    remedy = "Move the peers to another token: `kubectl mesh tokens rotate NAME begin`."
+    remedy = f"Move the peers to another token: `{mesh_command('tokens rotate NAME begin')}`."
     needs = Needs.RENDER | Needs.PLANNED_LOGINS | Needs.TOKEN_AGE
 
     def find_unknown(self, inputs: InputFacts) -> Unknown | None:
@@ -168,7 +169,7 @@ class TokenOrder(StageCheck):
         "istiod of a cluster that applies late: `Unauthorized`, and no endpoints of the cluster"
     )
     remedy = (
-        "Go step by step, each rendered and applied everywhere before the next: `kubectl mesh"
-        " tokens rotate NAME advance`."
+        "Go step by step, each rendered and applied everywhere before the next:"
+        f" `{mesh_command('tokens rotate NAME advance')}`."
     )
     needs = Needs.COMPARISON

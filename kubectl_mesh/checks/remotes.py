@@ -15,7 +15,7 @@ from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.model.address import is_loopback, url_fault
 from kubectl_mesh.observed.mesh_state import RemoteSecret
 from kubectl_mesh.stores import STORES
-from kubectl_mesh.text import mesh_command, value_text
+from kubectl_mesh.text import mesh_command, value_text, work_path
 
 _BLIND = "istiod of the one cluster has no endpoints of the other: `no healthy upstream`"
 
@@ -356,7 +356,7 @@ class RemoteCa(KubeconfigCheck):
     severity = ERROR
     sentence = "every remote secret holds the CA of that server"
     prevents = "istiod: `x509: certificate signed by unknown authority`"
-    remedy = "Put the CA of the API server into clusters/NAME.crt and render."
+    remedy = f"Put the CA of the API server into {work_path('clusters/NAME.crt')} and render."
     needs = Needs.INPUTS | Needs.CONTENT
 
     def find_faults(
@@ -375,8 +375,8 @@ class RemoteLogin(KubeconfigCheck):
     sentence = "every remote secret logs in by the credential that the inputs hold"
     prevents = "istiod: `Unauthorized`, and no endpoints of the cluster"
     remedy = (
-        "Where the one in credentials/ is right, render; else fetch the one that is right into it"
-        " first."
+        f"Where the one in {work_path('credentials/')} is right, render; else fetch the one that is"
+        " right into it first."
     )
     needs = Needs.COMPARISON | Needs.CONTENT
 

@@ -10,9 +10,11 @@ from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.credentials.api_servers import ca_date_problems
 from kubectl_mesh.model import Cluster, Server
 from kubectl_mesh.model.commands import cluster_command
+from kubectl_mesh.text import mesh_command, work_path
 
 _NEW_CA = (
-    "Put the new CA into `clusters/NAME.crt` before the old one ends, render, review and apply."
+    f"Put the new CA into `{work_path('clusters/NAME.crt')}` before the old one ends, render,"
+    " review and apply."
 )
 
 
@@ -100,8 +102,8 @@ class ServerCa(StageCheck):
     sentence = "every API server has a CA that peers verify it by"
     prevents = "istiod: `x509: certificate signed by unknown authority`"
     remedy = (
-        "Put the CA of the API server into `clusters/NAME.crt`; behind a proxy it is the CA of the"
-        " proxy."
+        f"Put the CA of the API server into `{work_path('clusters/NAME.crt')}`; behind a proxy it"
+        " is the CA of the proxy."
     )
     needs = Needs.INPUTS | Needs.SERVERS
 
@@ -196,7 +198,7 @@ class ServerBorrowed(StageCheck):
         " pending"
     )
     remedy = (
-        "Run `kubectl mesh init` again, which copies servers and CAs into topology.yaml and"
-        " clusters/; then commit both."
+        f"Run `{mesh_command('init')}` again, which copies servers and CAs into topology.yaml and"
+        f" {work_path('clusters/')}; then commit both."
     )
     needs = Needs.RENDER

@@ -12,6 +12,7 @@ from kubectl_mesh.checks.unknown import version_unknown
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.commands import cluster_command
+from kubectl_mesh.text import mesh_command
 
 
 class TopologyValid(StageCheck):
@@ -21,8 +22,8 @@ class TopologyValid(StageCheck):
     sentence = "topology.yaml says what it may say, and names add up"
     prevents = "a cluster left out, or joined under another name"
     remedy = (
-        "Correct the field that the finding names; `kubectl mesh schema` prints the schema by which"
-        " an editor completes and checks the file."
+        f"Correct the field that the finding names; `{mesh_command('schema')}` prints the schema by"
+        " which an editor completes and checks the file."
     )
     needs = Needs.NOTHING
 

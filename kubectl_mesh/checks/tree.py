@@ -12,7 +12,7 @@ from kubectl_mesh.checks.pending import PendingCheck
 from kubectl_mesh.checks.unknown import version_unknown
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import MESH_LOCK
-from kubectl_mesh.text import mesh_command, single_line
+from kubectl_mesh.text import mesh_command, single_line, work_path
 
 _RENDER = f"run `{mesh_command('render')}`"
 _REMAKE = f"{_RENDER}, which makes it anew"
@@ -24,7 +24,7 @@ class TreeCurrent(LeftoverCheck):
     severity = ERROR
     sentence = "the rendered tree is what a render would make"
     prevents = "clusters that run what no review has seen"
-    remedy = "Run `kubectl mesh render`, read the diff, and commit it."
+    remedy = f"Run `{mesh_command('render')}`, read the diff, and commit it."
     needs = Needs.COMPARISON
 
     def find_in_tree(self, tree: TreeContext) -> Iterable[Finding]:
@@ -110,7 +110,9 @@ class TreeWithdrawn(StageCheck):
     severity = ERROR
     sentence = "no remote secret in use would go for want of a token or a server"
     prevents = "a cluster that its peers suddenly do not see"
-    remedy = "Put back the token or the server; or take the cluster out by `kubectl mesh remove`."
+    remedy = (
+        f"Put back the token or the server; or take the cluster out by `{mesh_command('remove')}`."
+    )
     needs = Needs.COMPARISON
 
 
@@ -187,7 +189,10 @@ class SealedProven(StageCheck):
         " with them"
     )
     prevents = "a cluster that keeps an old key or token, and nobody is told"
-    remedy = "Put back certs/seal-key, or seal everything anew: `kubectl mesh render --reseal`."
+    remedy = (
+        f"Put back {work_path('certs/seal-key')}, or seal everything anew:"
+        f" `{mesh_command('render --reseal')}`."
+    )
     needs = Needs.COMPARISON
 
 

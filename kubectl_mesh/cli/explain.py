@@ -36,7 +36,7 @@ def command(paths: "Paths", words: tuple[str, ...], output: str) -> int:
     if output == "json":
         common.put_json(explain.explain_json(result))
     elif result.messages:
-        common.put_marked(explain.explain_text(result, common.marks(), common.width()))
+        common.put_marked(explain.explain_text(result, paths, common.marks(), common.width()))
     else:
         common.put_text(explain.UNKNOWN)
     return 0 if result.messages else 1

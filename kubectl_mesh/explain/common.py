@@ -1,7 +1,7 @@
 """Causes that several messages share."""
 
 from kubectl_mesh.explain.known import Cause
-from kubectl_mesh.text import mesh_command
+from kubectl_mesh.text import mesh_command, work_path
 
 ROOTS = Cause(
     "the clusters do not share one root",
@@ -15,20 +15,21 @@ LATE_ROOT = Cause(
     "istiod started before cacerts was there, and signs with a root of its own; or it holds an"
     " older cacerts than the tree",
     "compare `kubectl -n istio-system get configmap istio-ca-root-cert -o yaml` of both clusters"
-    " with certs/root-cert.pem; apply stage 1, restart istiod, then the workloads",
+    f" with {work_path('certs/root-cert.pem')}; apply stage 1, restart istiod, then the workloads",
     see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
 )
 CHAIN = Cause(
     "an intermediate does not lead to the root beside it",
-    "render, which puts the intermediate of certs/ and its chain into the tree, and apply",
+    f"render, which puts the intermediate of {work_path('certs/')} and its chain into the tree, and"
+    " apply",
     ("certs-chain", "tree-chain", "tree-own"),
     is_proof=True,
-    see="kubectl --context=CONTEXT diff -k out/NAME/1-trust",
+    see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
 )
 EXPIRED = Cause(
     "a certificate has expired",
-    "have a new intermediate made (move its folder in certs/ away), render, review and apply;"
-    " workloads follow within half of their certificate's life",
+    f"have a new intermediate made (move its folder in {work_path('certs/')} away), render, review"
+    " and apply; workloads follow within half of their certificate's life",
     ("certs-expired", "tree-expired"),
     is_proof=True,
     see="istioctl --context=CONTEXT proxy-config secret POD.NAMESPACE",
@@ -94,7 +95,7 @@ LOGIN = Cause(
     see=(
         "kubectl --context=CONTEXT -n istio-system get secret"
         " istio-reader-service-account-istio-remote-secret-token -o jsonpath={.data.token} | base64"
-        " -d | cmp - credentials/NAME.token"
+        f" -d | cmp - {work_path('credentials/NAME.token')}"
     ),
 )
 SERVER = Cause(
@@ -111,20 +112,20 @@ SERVER = Cause(
 )
 SERVER_CA = Cause(
     "the remote secret holds another CA than the API server (or the proxy before it) is signed by",
-    "put the CA into clusters/NAME.crt, render and apply; see it with `openssl s_client -connect"
-    " HOST:PORT -showcerts`",
+    f"put the CA into {work_path('clusters/NAME.crt')}, render and apply; see it with"
+    " `openssl s_client -connect HOST:PORT -showcerts`",
     ("server-ca", "remote-ca"),
     see=(
-        "openssl s_client -connect HOST:PORT -CAfile clusters/NAME.crt -verify_return_error"
-        " </dev/null"
+        f"openssl s_client -connect HOST:PORT -CAfile {work_path('clusters/NAME.crt')}"
+        " -verify_return_error </dev/null"
     ),
 )
 SERVER_CA_EXPIRED = Cause(
     "the CA that is given for the API server has expired",
-    "put the new CA into clusters/NAME.crt, render and apply",
+    f"put the new CA into {work_path('clusters/NAME.crt')}, render and apply",
     ("server-ca-expired",),
     is_proof=True,
-    see="openssl x509 -in clusters/NAME.crt -noout -enddate",
+    see=f"openssl x509 -in {work_path('clusters/NAME.crt')} -noout -enddate",
 )
 IDENTITY = Cause(
     "the control plane, or the data plane beside it, has another cluster name than the remote"

@@ -4,7 +4,7 @@ Secrets, External Secrets.
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
-from kubectl_mesh.text import mesh_command
+from kubectl_mesh.text import mesh_command, work_path
 
 _STAGES = Cause(
     "the stages were applied out of order",
@@ -18,7 +18,7 @@ _TREE = Cause(
     ("tree-readable", "tree-edited", "tree-stale", "tree-current"),
     hints=("tree-foreign",),
     is_proof=True,
-    see="git status out/",
+    see=f"git status {work_path('out/')}",
 )
 
 MESSAGES = (
@@ -120,7 +120,7 @@ MESSAGES = (
                 "render",
                 ("remote-missing",),
                 is_proof=True,
-                see="kubectl kustomize out/NAME/3-mesh",
+                see=f"kubectl kustomize {work_path('out/NAME/3-mesh')}",
             ),
         ),
     ),
@@ -174,7 +174,7 @@ MESSAGES = (
                 "a Secret was written by hand",
                 "render: the tree has `data` alone",
                 hints=("tree-edited", "tree-foreign"),
-                see="grep -rl stringData out/",
+                see=f"grep -rl stringData {work_path('out/')}",
             ),
         ),
     ),
@@ -186,7 +186,7 @@ MESSAGES = (
         (
             Cause(
                 "a cluster's directory is applied twice",
-                "have one application for each directory of out/",
+                f"have one application for each directory of {work_path('out/')}",
                 hints=("tree-foreign", "tree-stale"),
                 see=(
                     "kubectl get"
@@ -243,7 +243,7 @@ MESSAGES = (
                 "a Secret that is no Secret to the tool was encrypted",
                 f"encrypt with `{mesh_command('render')}` alone",
                 hints=("tree-foreign", "sealed-current"),
-                see="grep -rl ENC out/",
+                see=f"grep -rl ENC {work_path('out/')}",
             ),
         ),
     ),
@@ -337,7 +337,7 @@ MESSAGES = (
             Cause(
                 "a control plane that names hundreds of networks is applied client-side",
                 "apply its file with `kubectl apply --server-side -f FILE`",
-                see="wc -c out/NAME/2-control-plane/*",
+                see=f"wc -c {work_path('out/NAME/2-control-plane/')}*",
             ),
         ),
     ),

@@ -4,7 +4,7 @@ handshake.
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
-from kubectl_mesh.text import mesh_command
+from kubectl_mesh.text import mesh_command, work_path
 
 MESSAGES = (
     Known(
@@ -49,7 +49,7 @@ MESSAGES = (
                 "use certificates with CA:TRUE and keyCertSign; render and apply",
                 ("certs-ca", "tree-ca"),
                 is_proof=True,
-                see="kubectl --context=CONTEXT diff -k out/NAME/1-trust",
+                see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
             ),
             common.TRUST_DOMAIN,
             common.LATE_ROOT,
@@ -103,8 +103,8 @@ MESSAGES = (
                 "have it issued with spiffe:// URIs of the trust domain permitted",
                 ("certs-names",),
                 see=(
-                    "openssl x509 -in certs/intermediate-NAME/ca-cert.pem -noout -ext"
-                    " nameConstraints"
+                    f"openssl x509 -in {work_path('certs/intermediate-NAME/ca-cert.pem')} -noout"
+                    " -ext nameConstraints"
                 ),
             ),
         ),
@@ -146,7 +146,7 @@ MESSAGES = (
                 "what exposes the services at the east-west gateway is not applied",
                 "apply stage 3 of that cluster",
                 hints=("tree-current", "tree-edited", "tree-stale"),
-                see="kubectl --context=CONTEXT diff -k out/NAME/3-mesh",
+                see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/3-mesh')}",
             ),
             common.EDGE,
             common.IDENTITY,

@@ -4,7 +4,7 @@ it.
 
 from kubectl_mesh.explain import common
 from kubectl_mesh.explain.known import Cause, Known
-from kubectl_mesh.text import mesh_command
+from kubectl_mesh.text import mesh_command, work_path
 
 _INCOMPLETE = Cause(
     "the rendered cacerts lacks a part",
@@ -18,14 +18,14 @@ _PAIR = Cause(
     "put back the pair that belongs together, render, apply and restart istiod",
     ("certs-pair", "tree-pair"),
     is_proof=True,
-    see="kubectl --context=CONTEXT diff -k out/NAME/1-trust",
+    see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
 )
 _NO_CA = Cause(
     "the certificate is no CA",
     "use a certificate with CA:TRUE and keyCertSign",
     ("certs-ca", "tree-ca"),
     is_proof=True,
-    see="kubectl --context=CONTEXT diff -k out/NAME/1-trust",
+    see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
 )
 
 MESSAGES = (
@@ -289,7 +289,7 @@ MESSAGES = (
                 "the remote secret was edited",
                 "render and apply stage 3",
                 ("tree-readable", "remote-server", "remote-ca", "remote-login"),
-                see="kubectl --context=CONTEXT diff -k out/NAME/3-mesh",
+                see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/3-mesh')}",
             ),
             Cause(
                 "it was applied as it is encrypted",

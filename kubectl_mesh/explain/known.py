@@ -4,6 +4,8 @@ from.
 
 from dataclasses import dataclass
 
+from kubectl_mesh.text import keep_values
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -27,6 +29,10 @@ class Cause:
     """
     see: str = ""
     """The command that shows it, with access to a cluster; words in capitals stand for names."""
+
+    def __post_init__(self) -> None:
+        for name in ("says", "do", "see"):
+            object.__setattr__(self, name, keep_values(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)

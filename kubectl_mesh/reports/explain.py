@@ -1,13 +1,15 @@
 """What is known of a pasted error, for people and for programs."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged
 from kubectl_mesh.operations.explain import Explanation
+from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.reports.checks import wrapped
 from kubectl_mesh.reports.problems import finding_json
-from kubectl_mesh.text import marked_text, mesh_command
+from kubectl_mesh.text import marked_text, mesh_command, render_paths
 
 _WORDS = {
     PROVEN: "proven here",
@@ -27,15 +29,15 @@ and at the access log of the proxies,
 
 
 def explain_text(
-    explanation: Explanation, marks: Mapping[str, str], width: int | None = None
+    explanation: Explanation, paths: Paths, marks: Mapping[str, str], width: int | None = None
 ) -> str:
-    """For people; the text that was pasted does not appear. `width` is that of the terminal; what
-    holds a command is not broken.
+    """For people; the text that was pasted does not appear. `paths` are those of the run. `width`
+    is that of the terminal; what holds a command is not broken.
     """
     lines = _unread_lines(explanation.unread, marks)
     for known, causes in explanation.messages:
         lines += [*([""] if lines else []), f"{known.id} ({known.source}): {known.means}"]
-        lines += [line for judged in causes for line in _cause_lines(judged, marks)]
+        lines += [line for judged in causes for line in _cause_lines(judged, paths, marks)]
     if explanation.clusters:
         lines += ["", f"it names {', '.join(explanation.clusters)}"]
     if any(judged.state == CLEARED for _, causes in explanation.messages for judged in causes):
@@ -43,7 +45,8 @@ def explain_text(
             "",
             (
                 "What a cluster runs may be older than these files: `kubectl diff -k"
-                " out/NAME/1-trust`, and so for each stage, shows it."
+                f" {shlex.quote(paths.locate('out/NAME/1-trust'))}`, and so for each stage, shows"
+                " it."
             ),
         ]
     whole = [
@@ -79,8 +82,9 @@ def _unread_lines(unread: Sequence[Problem], marks: Mapping[str, str]) -> list[s
     ]
 
 
-def _cause_lines(judged: Judged, marks: Mapping[str, str]) -> Iterator[str]:
-    yield f"  {marks[_MARKS[judged.state]]} {_WORDS[judged.state]}: {judged.cause.says}"
+def _cause_lines(judged: Judged, paths: Paths, marks: Mapping[str, str]) -> Iterator[str]:
+    says = render_paths(marked_text(judged.cause.says), paths.locate)
+    yield f"  {marks[_MARKS[judged.state]]} {_WORDS[judged.state]}: {says}"
     if judged.cause.versions:
         yield f"      concerns Istio {', '.join(judged.cause.versions)}"
     for result in judged.results:
@@ -92,8 +96,9 @@ def _cause_lines(judged: Judged, marks: Mapping[str, str]) -> Iterator[str]:
         yield f"      by {', '.join(judged.cause.checks) or 'the version'}"
         return
     if judged.state != PROVEN:
-        yield f"      see: `{judged.cause.see}`"
-    yield f"      do: {judged.cause.do}"
+        see = marked_text(judged.cause.see)
+        yield f"      see: `{render_paths(see, lambda path: shlex.quote(paths.locate(path)))}`"
+    yield f"      do: {render_paths(marked_text(judged.cause.do), paths.locate)}"
 
 
 def explain_json(explanation: Explanation) -> dict[str, object]:

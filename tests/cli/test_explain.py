@@ -118,6 +118,21 @@ def test_causes_are_proven_or_cleared_here(mesh: WorkDir, run: Run) -> None:
     )
 
 
+def test_paths_are_seen_from_where_it_runs(mesh: WorkDir, run: Run) -> None:
+    """Files to change and commands to run name the working directory and the tree of the run; JSON stays as it is."""
+    text = PASTED["unknown-ca"]
+    assert "of both clusters with certs/root-cert.pem;" in run("explain", text, cwd=mesh).out
+    ran = run("explain", "-C", mesh, text, cwd=mesh.path.parent)
+    assert f"`kubectl diff -k {mesh}/out/NAME/1-trust`" in ran.out
+    assert f"of both clusters with {mesh}/certs/root-cert.pem;" in ran.out
+    ran = run("explain", "--out", "a tree", text, cwd=mesh)
+    assert "`kubectl --context=CONTEXT diff -k 'a tree/NAME/1-trust'`" in ran.out
+    outputs = [
+        run("explain", *more, "-o", "json", text, cwd=mesh).out for more in ((), ("-C", mesh))
+    ]
+    assert [output.count("diff -k out/NAME/1-trust") for output in outputs] == [1, 1]
+
+
 @pytest.mark.parametrize(
     "base",
     [
