@@ -27,7 +27,7 @@ def mesh() -> None:
 def complete() -> None:
     """`kubectl_complete-mesh`"""
     cli.complete()
-    cli.leave(0)
+    cli.exit_process(0)
 
 
 def _run(program: Callable[[], None]) -> None:

@@ -276,7 +276,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
             if cwd is not None:
                 patch.chdir(cwd)
             capfd.readouterr()
-            code = cli.run([os.fspath(a) for a in args])
+            code = cli.run_command([os.fspath(a) for a in args])
         out, err = capfd.readouterr()
         assert plain_text(out + err) == out + err, "a value of a text was not rendered"
         return Ran(code, out, err)

@@ -19,8 +19,8 @@ from kubectl_mesh.differences import diff_trees
 from kubectl_mesh.differences.impact import is_applicable, parse_version_pair
 from kubectl_mesh.differences.rules import RULES
 from kubectl_mesh.observed.tree_sources import read_tree
-from kubectl_mesh.reports.diff_markdown import markdown
-from kubectl_mesh.reports.diff_text import text, value
+from kubectl_mesh.reports.diff_markdown import markdown_text
+from kubectl_mesh.reports.diff_text import diff_json, diff_text
 from kubectl_mesh.safety.steps import Constraint, rank_clusters
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import TOP, Golden, Run, merged
@@ -34,7 +34,7 @@ DAY = datetime(2026, 12, 1, 12, 0, 0, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
 
 
 def case(name: str) -> dict[str, Any]:
@@ -685,9 +685,11 @@ def test_any_two_trees_can_be_told_apart(case: str) -> None:
         assert found.has_differences != same or {
             n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in before.items()
         } == {n: {p: b for p, b in f.items() if p != "mesh.lock"} for n, f in after.items()}, other
-        report = value(found)
+        report = diff_json(found)
         validator.validate(report)
-        outputs = (json.dumps(report) + text(found) + markdown(found, 65536) + repr(found)).encode()
+        outputs = (
+            json.dumps(report) + diff_text(found) + markdown_text(found, 65536) + repr(found)
+        ).encode()
         for secret in hidden | secrets(rendered_tree(other).parent):
             assert secret not in outputs, (other, secret)
 
@@ -718,4 +720,4 @@ def test_a_tree_that_somebody_broke_is_told_and_not_stumbled_over(case: str) -> 
                     path,
                     broken,
                 )
-                value(found), text(found), markdown(found, 2000)
+                diff_json(found), diff_text(found), markdown_text(found, 2000)

@@ -42,7 +42,7 @@ def test_tree_report_and_description(
     case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a render writes and prints, and what `describe` prints."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = copy_case(case, tmp_path / "mesh")
     ran = run("render", cwd=mesh)
     assert ran.code == 0

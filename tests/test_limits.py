@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from kubectl_mesh.checks.table import CHECKS
-from kubectl_mesh.cli import VERBS
+from kubectl_mesh.cli import COMMANDS
 from kubectl_mesh.explain import MESSAGES
 from kubectl_mesh.text import Text, marked_text, plain_text, render_commands, render_paths
 from tests.conftest import TOP
@@ -83,7 +83,7 @@ def test_every_problem_has_a_code() -> None:
     assert sorted(found) == CODES.read_text().split()
 
 
-COMMAND = re.compile(rf"kubectl mesh ({'|'.join(VERBS)})\b")
+COMMAND = re.compile(rf"kubectl mesh ({'|'.join(COMMANDS)})\b")
 PLAIN = {"reports/junit.py": "the name of a suite"}
 """Modules with a text that names a command and is not a command to run."""
 

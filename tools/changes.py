@@ -266,12 +266,12 @@ class Mesh:
             k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MESH_ID", "ORG_NAME")
         } | {"HOME": os.devnull}
         with (
-            mock.patch.object(clock, "now", return_value=self.now),
+            mock.patch.object(clock, "read_clock", return_value=self.now),
             mock.patch.dict(os.environ, environment, clear=True),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
-            code = cli.run([*words, "-C", str(self.folder)])
+            code = cli.run_command([*words, "-C", str(self.folder)])
         assert "fault of its own" not in err.getvalue(), err.getvalue()
         return code, out.getvalue(), err.getvalue()
 
@@ -895,7 +895,7 @@ def rotate_tokens(mesh: Mesh, rng: random.Random) -> str | None:
     word = rng.choice(("advance", "advance", "advance", "abort")) if begun else "begin"
     seen = (
         " --seen-for 60h"
-        if word != "begin" and any(p.name == "seen_for" for p in tokens.rotate.params)
+        if word != "begin" and any(p.name == "seen_for" for p in tokens.rotate_command.params)
         else ""
     )
     return f"$ tokens rotate {mesh.contexts[name].get('clusterName', name)} {word}{seen}"

@@ -17,7 +17,7 @@ import click
 
 from kubectl_mesh import __version__
 
-VERBS = {
+COMMANDS = {
     "init": "Make a working directory: topology, control plane, root certificate.",
     "adopt": "Adopt a running mesh from what `kubectl get` printed of it.",
     "add": "Add a cluster to the topology.",
@@ -39,14 +39,14 @@ VERBS = {
 """Every verb, in the order of a mesh's life, with the line that the help has for it."""
 
 
-class Verbs(click.Group):
+class CommandGroup(click.Group):
     """A group that imports a verb when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in COMMANDS:
             return None
         from importlib import import_module
 
@@ -56,11 +56,11 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from kubectl_mesh.text import did_you_mean
 
             raise click.UsageError(
-                f'there is no verb "{args[0]}"{did_you_mean(args[0], VERBS)}', ctx
+                f'there is no verb "{args[0]}"{did_you_mean(args[0], COMMANDS)}', ctx
             )
         return super().resolve_command(ctx, args)
 
@@ -74,22 +74,22 @@ class Verbs(click.Group):
                 raise
             from kubectl_mesh.cli import own
 
-            raise own.refused(error, ctx) from None
+            raise own.complete_error(error, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(
-    cls=Verbs,
+    cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     subcommand_metavar="VERB [OPTIONS]",
     invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="kubectl mesh", message="%(prog)s %(version)s")
 @click.pass_context
-def group(ctx: click.Context) -> None:
+def root_command(ctx: click.Context) -> None:
     """The compiler for multi-cluster service meshes.
 
     One file, topology.yaml, says which Kubernetes clusters form an Istio mesh. `render` turns it,
@@ -109,13 +109,13 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a name that the terminal cannot show is no reason to fail
-    code = run(args)
+    code = run_command(args)
     if args is not None:
         sys.exit(code)
-    leave(code)
+    exit_process(code)
 
 
-def leave(code: int) -> None:
+def exit_process(code: int) -> None:
     """Ends the process at once: to take thousands of values apart one by one would be time for
     nothing.
     """
@@ -126,13 +126,13 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def run(args: Sequence[str] | None = None) -> int:
+def run_command(args: Sequence[str] | None = None) -> int:
     """Runs a verb and gives the exit code; every error is a sentence on stderr."""
     os.umask(
         os.umask(0o077) & 0o077 | 0o022
     )  # Nothing that is written here is for others to change, and all of it for its owner.
     try:
-        result: Any = group.main(
+        result: Any = root_command.main(
             args=args,
             prog_name="kubectl mesh",
             complete_var="_KUBECTL_MESH_COMPLETE",
@@ -149,7 +149,8 @@ def run(args: Sequence[str] | None = None) -> int:
             click.echo(error.format_message())
             return 0
         verb = next(
-            (word for word in (args if args is not None else sys.argv[1:]) if word in VERBS), None
+            (word for word in (args if args is not None else sys.argv[1:]) if word in COMMANDS),
+            None,
         )
         where = (
             f"{error.ctx.command_path} --help"
@@ -161,9 +162,9 @@ def run(args: Sequence[str] | None = None) -> int:
         said = " ".join(
             error.format_message().split()
         )  # click puts the choices of an argument on lines of their own
-        _say(f"error: {said}\n  see: {where}")
+        _print_error(f"error: {said}\n  see: {where}")
     except (click.Abort, KeyboardInterrupt):
-        _say("stopped; what was being written is whole, old or new")
+        _print_error("stopped; what was being written is whole, old or new")
     except SystemExit as end:
         if not end.code:  # what was asked for is a completion
             return 0
@@ -173,7 +174,7 @@ def run(args: Sequence[str] | None = None) -> int:
         # interpreter's last flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # noqa: BLE001 -- the one edge at which errors become sentences
-        _say("\n".join((*getattr(error, "__notes__", ()), _sentence(error))))
+        _print_error("\n".join((*getattr(error, "__notes__", ()), _error_text(error))))
     return 2
 
 
@@ -183,7 +184,7 @@ _FIXES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EACCES: _RIGHT, errno.
 """What to do about what the system says."""
 
 
-def _sentence(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.text import can_be_secret
 
@@ -212,7 +213,7 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     from kubectl_mesh.text import escape_for_terminal, plain_text
 
     with contextlib.suppress(OSError):
@@ -226,7 +227,7 @@ def complete() -> None:
     from click.shell_completion import ShellComplete
 
     words = sys.argv[1:]
-    shell = ShellComplete(group, {}, "kubectl mesh", "_KUBECTL_MESH_COMPLETE")
+    shell = ShellComplete(root_command, {}, "kubectl mesh", "_KUBECTL_MESH_COMPLETE")
     try:
         found = shell.get_completions(words[:-1], words[-1] if words else "")
     except Exception:  # noqa: BLE001 -- a completion that fails completes nothing

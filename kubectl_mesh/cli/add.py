@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command(name="add")
 @click.argument("context", metavar="CTX")
-@common.directory
+@common.directory_option
 @click.option("--network", metavar="NAME", required=True, help="The network of the cluster.")
 @click.option(
     "--cluster-name",
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The kubeconfig of the context.  [default: KUBECONFIG, else ~/.kube/config]",
 )
-@common.output
-@options.collect("new", "add:NewCluster")
+@common.output_option
+@options.collect_options("new", "add:NewCluster")
 def command(new: "NewCluster", output: str) -> None:
     """Add the cluster of context CTX to the topology; comments and order stay.
 
@@ -48,10 +48,10 @@ def command(new: "NewCluster", output: str) -> None:
     from kubectl_mesh.operations.add import add_cluster
     from kubectl_mesh.reports.add import add_json, add_text
 
-    result = add_cluster(new, os.environ, common.warn)
-    common.warn(result.warnings)
+    result = add_cluster(new, os.environ, common.print_warnings)
+    common.print_warnings(result.warnings)
     if output == "json":
-        common.put_json(add_json(result))
+        common.print_json(add_json(result))
     else:
-        common.put_text(add_text(result))
-        common.say(common.NEXT)
+        common.print_text(add_text(result))
+        common.print_note(common.NEXT_RENDER)

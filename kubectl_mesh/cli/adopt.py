@@ -8,7 +8,7 @@ from kubectl_mesh.cli.kinds import KINDS
 
 @click.command(name="adopt")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@common.directory
+@common.directory_option
 @click.option("--mesh-id", metavar="NAME", help="The name of the mesh, where no dump says it.")
 @click.option(
     "--network",
@@ -23,7 +23,7 @@ from kubectl_mesh.cli.kinds import KINDS
     metavar="KIND",
     help="The kind of base.yaml, where no dump has a control plane, or Helm values only.",
 )
-@common.output
+@common.output_option
 def command(
     files: tuple[str, ...],
     directory: str,
@@ -43,10 +43,10 @@ def command(
     from kubectl_mesh.reports.adopt import adopt_json, adopt_text, next_text
 
     request = AdoptRequest(files, directory, mesh_id, networks, control_plane)
-    result = adopt_mesh(request, clock.machine())
-    common.warn(result.warnings)
+    result = adopt_mesh(request, clock.read_machine())
+    common.print_warnings(result.warnings)
     if output == "json":
-        common.put_json(adopt_json(result))
+        common.print_json(adopt_json(result))
     else:
-        common.put_text(adopt_text(result))
-        common.say(next_text())
+        common.print_text(adopt_text(result))
+        common.print_note(next_text())

@@ -6,7 +6,7 @@ from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="csr")
-@common.directory
+@common.directory_option
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def command(directory: str, names: tuple[str, ...]) -> None:
     """Write requests for clusters that await a certificate.
@@ -17,6 +17,8 @@ def command(directory: str, names: tuple[str, ...]) -> None:
     from kubectl_mesh.operations.certs_csr import write_requests
     from kubectl_mesh.reports.certs_csr import requests_text
 
-    result = write_requests(directory, names, clock.machine(), common.progress("making keys:"))
-    common.say_all(result.notes)
-    common.put_text(requests_text(result))
+    result = write_requests(
+        directory, names, clock.read_machine(), common.progress_callback("making keys:")
+    )
+    common.print_notes(result.notes)
+    common.print_text(requests_text(result))

@@ -6,7 +6,7 @@ from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="export")
-@common.directory
+@common.directory_option
 @click.option(
     "--cluster",
     "clusters",
@@ -33,6 +33,6 @@ def command(directory: str, clusters: tuple[str, ...], to: str | None) -> None:
     from kubectl_mesh.operations.certs_export import export_intermediates
     from kubectl_mesh.reports import certs_export
 
-    result = export_intermediates(directory, clusters, to, clock.machine())
-    common.put_text(certs_export.export_text(result))
-    common.say_if(certs_export.next_text(result))
+    result = export_intermediates(directory, clusters, to, clock.read_machine())
+    common.print_text(certs_export.export_text(result))
+    common.print_note_if_any(certs_export.next_text(result))

@@ -6,7 +6,7 @@ from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="import")
-@common.directory
+@common.directory_option
 @click.argument("name", metavar="NAME", shell_complete=common.complete_contexts)
 @click.argument("file", metavar="FILE", type=click.Path())
 @click.option(
@@ -35,8 +35,8 @@ def command(directory: str, name: str, file: str, root: str | None, key: str | N
     from kubectl_mesh.reports import certs_import
 
     request = ImportRequest(name, file, root, key)
-    result = import_intermediate(directory, request, clock.machine())
-    common.say_all(result.notes)
-    common.warn(result.warnings)
-    common.put_text(certs_import.import_text(result))
-    common.say(certs_import.next_text(result))
+    result = import_intermediate(directory, request, clock.read_machine())
+    common.print_notes(result.notes)
+    common.print_warnings(result.warnings)
+    common.print_text(certs_import.import_text(result))
+    common.print_note(certs_import.next_text(result))

@@ -6,7 +6,7 @@ from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="import-root")
-@common.directory
+@common.directory_option
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--key",
@@ -42,19 +42,19 @@ def command(directory: str, files: tuple[str, ...], key: str | None, union: bool
     from kubectl_mesh.operations.certs_import_root import import_root
     from kubectl_mesh.reports import certs_import_root
 
-    result = import_root(directory, files[0], key, clock.machine())
-    common.say_all(result.notes)
-    common.warn(result.warnings)
-    common.put_text(certs_import_root.root_text(result))
-    common.say(certs_import_root.root_next_text(result))
+    result = import_root(directory, files[0], key, clock.read_machine())
+    common.print_notes(result.notes)
+    common.print_warnings(result.warnings)
+    common.print_text(certs_import_root.root_text(result))
+    common.print_note(certs_import_root.root_next_text(result))
 
 
 def _union(directory: str, files: tuple[str, ...], key: str | None) -> None:
     from kubectl_mesh.operations.certs_import_root import import_union
     from kubectl_mesh.reports import certs_import_root
 
-    result = import_union(directory, files, key, clock.machine())
-    common.say_all(result.notes)
-    common.warn(result.warnings)
-    common.put_text(certs_import_root.union_text(result))
-    common.say_all(certs_import_root.union_next_texts(result))
+    result = import_union(directory, files, key, clock.read_machine())
+    common.print_notes(result.notes)
+    common.print_warnings(result.warnings)
+    common.print_text(certs_import_root.union_text(result))
+    common.print_notes(certs_import_root.union_next_texts(result))

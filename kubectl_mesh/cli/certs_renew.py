@@ -9,7 +9,7 @@ from kubectl_mesh.cli.options import Duration
 
 
 @click.command(name="renew")
-@common.directory
+@common.directory_option
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=common.complete_contexts)
 @click.option("--all", "everyone", is_flag=True, help="Of every cluster.")
 @click.option(
@@ -47,9 +47,9 @@ def command(
     result = renew_intermediates(
         directory,
         RenewRequest(names, within, keep_key, dry_run),
-        clock.machine(),
-        common.progress("making keys:"),
+        clock.read_machine(),
+        common.progress_callback("making keys:"),
     )
-    common.say_all(result.notes)
-    common.put_text(certs_renew.renew_text(result))
-    common.say_if(certs_renew.renew_next_text(result))
+    common.print_notes(result.notes)
+    common.print_text(certs_renew.renew_text(result))
+    common.print_note_if_any(certs_renew.renew_next_text(result))

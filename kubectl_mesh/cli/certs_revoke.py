@@ -9,7 +9,7 @@ from kubectl_mesh.cli import clock, common
 if TYPE_CHECKING:
     from kubectl_mesh.operations.certs_revoke import CrlResult
 
-DAYS = click.option(
+DAYS_OPTION = click.option(
     "--days",
     type=click.IntRange(2, 3650),
     default=365,
@@ -19,7 +19,7 @@ DAYS = click.option(
 
 
 @click.command(name="revoke")
-@common.directory
+@common.directory_option
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
     "--certificate",
@@ -29,8 +29,8 @@ DAYS = click.option(
     metavar="FILE",
     help="An intermediate that is not in certs/ any more; may be given again.",
 )
-@DAYS
-def revoke(
+@DAYS_OPTION
+def revoke_command(
     directory: str, names: tuple[str, ...], certificates: tuple[str, ...], days: int
 ) -> None:
     """Revoke the intermediate of a cluster that has left the mesh.
@@ -42,12 +42,12 @@ def revoke(
     """
     from kubectl_mesh.operations.certs_revoke import revoke_intermediates
 
-    _show(revoke_intermediates(directory, names, certificates, days, clock.machine()))
+    _print_result(revoke_intermediates(directory, names, certificates, days, clock.read_machine()))
 
 
 @click.command(name="crl")
-@common.directory
-@DAYS
+@common.directory_option
+@DAYS_OPTION
 @click.option(
     "--clear",
     is_flag=True,
@@ -61,18 +61,18 @@ def revoke(
     metavar="FILE",
     help="A CRL of a CA whose key is not here; may be given again.",
 )
-def crl(directory: str, days: int, clear: bool, added: tuple[str, ...]) -> None:
+def crl_command(directory: str, days: int, clear: bool, added: tuple[str, ...]) -> None:
     """Sign the CRLs of the mesh anew, before their nextUpdate.
 
     In a directory that holds a root alone: the CRL of that root, for --add where the mesh is.
     """
     from kubectl_mesh.operations.certs_revoke import sign_crls
 
-    _show(sign_crls(directory, added, days, clock.machine(), clear=clear))
+    _print_result(sign_crls(directory, added, days, clock.read_machine(), clear=clear))
 
 
-def _show(result: "CrlResult") -> None:
+def _print_result(result: "CrlResult") -> None:
     from kubectl_mesh.reports.certs_revoke import crl_text
 
-    common.warn(result.warnings)
-    common.put_text(crl_text(result), people=not result.is_root_alone)
+    common.print_warnings(result.warnings)
+    common.print_text(crl_text(result), people=not result.is_root_alone)

@@ -13,8 +13,8 @@ from kubectl_mesh.cli.options import Duration
 if TYPE_CHECKING:
     from kubectl_mesh.operations.certs_rotate import RotationResult
 
-KEYS = "making keys:"
-seen = click.option(
+PROGRESS_LABEL = "making keys:"
+seen_for_option = click.option(
     "--seen-for",
     type=Duration(),
     metavar="TIME",
@@ -36,31 +36,35 @@ def command() -> None:
 
 
 @command.command(name="advance")
-@common.directory
-@common.tree
-@seen
-def advance(directory: str, out: str | None, seen_for: timedelta | None) -> None:
+@common.directory_option
+@common.tree_option
+@seen_for_option
+def advance_command(directory: str, out: str | None, seen_for: timedelta | None) -> None:
     """Go to the next step, once every cluster holds the one before."""
     from kubectl_mesh.operations.certs_rotate import advance_rotation
 
-    machine, progress = clock.machine(), common.progress(KEYS)
-    show_step(advance_rotation(directory, out, seen_for, machine, progress))
+    machine, progress = clock.read_machine(), common.progress_callback(PROGRESS_LABEL)
+    print_step(advance_rotation(directory, out, seen_for, machine, progress))
 
 
 @command.command(name="abort")
-@common.directory
-@common.tree
-def abort(directory: str, out: str | None) -> None:
+@common.directory_option
+@common.tree_option
+def abort_command(directory: str, out: str | None) -> None:
     """Go back, as long as the old root is trusted."""
     from kubectl_mesh.operations.certs_rotate import abort_rotation
 
-    show_step(abort_rotation(directory, out, clock.machine(), common.progress(KEYS)))
+    print_step(
+        abort_rotation(
+            directory, out, clock.read_machine(), common.progress_callback(PROGRESS_LABEL)
+        )
+    )
 
 
-def show_step(result: "RotationResult") -> None:
+def print_step(result: "RotationResult") -> None:
     """Prints the step that a rotation is at now."""
     from kubectl_mesh.reports import certs_rotate
 
-    common.say_all(result.notes)
-    common.put_text(certs_rotate.rotation_text(result))
-    common.say_if(certs_rotate.next_text(result))
+    common.print_notes(result.notes)
+    common.print_text(certs_rotate.rotation_text(result))
+    common.print_note_if_any(certs_rotate.next_text(result))

@@ -3,11 +3,11 @@
 import click
 
 from kubectl_mesh.cli import clock, common
-from kubectl_mesh.cli.certs_rotate import KEYS, show_step
+from kubectl_mesh.cli.certs_rotate import PROGRESS_LABEL, print_step
 
 
 @click.command(name="begin")
-@common.directory
+@common.directory_option
 @click.option(
     "--root",
     "root",
@@ -20,10 +20,10 @@ from kubectl_mesh.cli.certs_rotate import KEYS, show_step
     is_flag=True,
     help="Rotate where Istio takes other roots only at restarts; each step tells which.",
 )
-@common.tree
+@common.tree_option
 def command(directory: str, root: str | None, with_restarts: bool, out: str | None) -> None:
     """Make a new root and trust it beside the old one, which signs on."""
     from kubectl_mesh.operations.certs_rotate import begin_rotation
 
-    machine, progress = clock.machine(), common.progress(KEYS)
-    show_step(begin_rotation(directory, root, out, machine, progress, with_restarts=with_restarts))
+    machine, progress = clock.read_machine(), common.progress_callback(PROGRESS_LABEL)
+    print_step(begin_rotation(directory, root, out, machine, progress, with_restarts=with_restarts))

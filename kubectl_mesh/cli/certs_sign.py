@@ -6,7 +6,7 @@ from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="sign")
-@common.directory
+@common.directory_option
 @click.argument("files", nargs=-1, required=True, metavar="REQUEST...", type=click.Path())
 @click.option(
     "--days",
@@ -27,6 +27,6 @@ def command(directory: str, files: tuple[str, ...], days: int, to: str) -> None:
     from kubectl_mesh.operations.certs_sign import sign_requests
     from kubectl_mesh.reports import certs_sign
 
-    result = sign_requests(directory, files, days, to, clock.now())
-    common.put_text(certs_sign.signed_text(result))
-    common.say(certs_sign.next_text(result))
+    result = sign_requests(directory, files, days, to, clock.read_clock())
+    common.print_text(certs_sign.signed_text(result))
+    common.print_note(certs_sign.next_text(result))

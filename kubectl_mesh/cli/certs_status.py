@@ -6,7 +6,7 @@ from kubectl_mesh.cli import clock, common
 
 
 @click.command(name="status")
-@common.directory
+@common.directory_option
 @click.option(
     "-o",
     "output",
@@ -20,15 +20,15 @@ def command(directory: str, output: str) -> None:
 
     Dates, fingerprints, what signs now, what is trusted.
     """
-    from kubectl_mesh.operations.certs_status import read_dates, read_status
-    from kubectl_mesh.reports.calendar import calendar
+    from kubectl_mesh.operations.certs_status import read_certificate_status, read_expiry_dates
+    from kubectl_mesh.reports.calendar import calendar_text
     from kubectl_mesh.reports.certs_status import status_text
 
     if output == "ics":
-        common.put_calendar(calendar(*read_dates(directory)))
+        common.print_calendar(calendar_text(*read_expiry_dates(directory)))
         return
-    value = read_status(directory, clock.machine())
+    value = read_certificate_status(directory, clock.read_machine())
     if output == "json":
-        common.put_json(value)
+        common.print_json(value)
     else:
-        common.put_text(status_text(value))
+        common.print_text(status_text(value))

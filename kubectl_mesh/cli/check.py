@@ -12,20 +12,17 @@ if TYPE_CHECKING:
     from kubectl_mesh.operations.paths import Paths
 
 
-def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_checks(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The ids or the categories of the checks, for a shell's completion."""
     from kubectl_mesh.checks.table import check_categories, check_ids
 
-    return [
-        name
-        for name in (sorted(check_ids()) if param.name == "ids" else check_categories())
-        if name.startswith(incomplete)
-    ]
+    names = sorted(check_ids()) if param.name == "ids" else check_categories()
+    return [name for name in names if name.startswith(incomplete)]
 
 
 @click.command(name="check")
-@common.directory
-@common.tree
+@common.directory_option
+@common.tree_option
 @click.option(
     "--fail-within",
     type=options.Duration(),
@@ -39,18 +36,20 @@ def complete(_ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     metavar="TIME",
     help="Make it an error if a token was made longer ago than this, such as 90d.",
 )
-@options.repeated(
+@options.repeatable_option(
     "--category",
     "categories",
     "NAME",
-    complete,
+    complete_checks,
     "These checks only, by category; may be given again.",
 )
-@options.repeated("--id", "ids", "ID", complete, "These checks only, by id; may be given again.")
-@common.kubeconfig
-@options.output("text", "short", "json", "sarif", "junit")
-@options.paths
-@options.collect("wanted", "check:CheckOptions")
+@options.repeatable_option(
+    "--id", "ids", "ID", complete_checks, "These checks only, by id; may be given again."
+)
+@common.kubeconfig_option
+@options.format_option("text", "short", "json", "sarif", "junit")
+@options.paths_option
+@options.collect_options("wanted", "check:CheckOptions")
 def command(paths: "Paths", wanted: "CheckOptions", output: str) -> int:
     """Tell every problem that can be told offline, in topology, certificates and rendered tree.
 
@@ -61,19 +60,19 @@ def command(paths: "Paths", wanted: "CheckOptions", output: str) -> int:
     from kubectl_mesh.operations.check import check_mesh
     from kubectl_mesh.reports import checks, junit, sarif
 
-    result = check_mesh(paths, wanted, clock.machine())
+    result = check_mesh(paths, wanted, clock.read_machine())
     if output == "json":
-        common.put_json(checks.check_json(result))
+        common.print_json(checks.check_json(result))
     elif output == "sarif":
-        common.put_json(sarif.sarif(result.results, relative, __version__))
+        common.print_json(sarif.sarif_json(result.results, relative_path, __version__))
     elif output == "junit":
-        common.put_text(junit.junit(result.results, relative), people=False)
+        common.print_text(junit.junit_text(result.results, relative_path), people=False)
     else:
-        short, marks, width = output == "short", common.marks(), common.width()
-        common.put_marked(checks.check_text(result, marks, short=short, width=width))
+        short, marks, width = output == "short", common.status_marks(), common.terminal_width()
+        common.print_marked_text(checks.check_text(result, marks, short=short, width=width))
     return 1 if result.has_errors else 0
 
 
-def relative(file: str) -> str:
+def relative_path(file: str) -> str:
     """A file's path from here with `/`: its path in the repository, if this runs at its top."""
     return os.path.relpath(file).replace(os.sep, "/")

@@ -13,7 +13,7 @@ hundred years before 9999.
 """
 
 
-def now() -> datetime:
+def read_clock() -> datetime:
     """The clock; one that is so far off that no certificate can have its dates is refused."""
     from kubectl_mesh.errors import refuse
 
@@ -28,8 +28,8 @@ def now() -> datetime:
     return at
 
 
-def machine() -> "Machine":
+def read_machine() -> "Machine":
     """The machine that this runs on, as operations take it."""
     from kubectl_mesh.model.machine import Machine
 
-    return Machine(now(), os.environ)
+    return Machine(read_clock(), os.environ)

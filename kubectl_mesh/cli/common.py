@@ -16,28 +16,31 @@ from kubectl_mesh.text import escape_for_json, escape_for_terminal, mesh_command
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-directory = click.option(
+directory_option = click.option(
     "-C",
     "directory",
     default=".",
-    callback=own.given,
+    callback=own.record_option,
     metavar="DIR",
     help="The working directory.  [default: .]",
 )
-kubeconfig = click.option(
+kubeconfig_option = click.option(
     "--kubeconfig",
     type=click.Path(),
-    callback=own.given,
+    callback=own.record_option,
     metavar="FILE",
     help=(
         "Take servers and CAs from this kubeconfig.  [default: kubeconfig.yaml in DIR, if it is"
         " there]"
     ),
 )
-tree = click.option(
-    "--out", callback=own.given, metavar="FOLDER", help="Where the tree is.  [default: out in DIR]"
+tree_option = click.option(
+    "--out",
+    callback=own.record_option,
+    metavar="FOLDER",
+    help="Where the tree is.  [default: out in DIR]",
 )
-output = click.option(
+output_option = click.option(
     "-o",
     "output",
     type=click.Choice(["text", "json"]),
@@ -47,66 +50,72 @@ output = click.option(
 )
 
 
-def put_json(value: object) -> None:
+def print_json(value: object) -> None:
     """A report for programs, on stdout; what a terminal could be led astray by stands in JSON's own
     escapes.
     """
     click.echo(escape_for_json(plain_text(json.dumps(value, indent=2, ensure_ascii=False))))
 
 
-def put_text(text: str, *, people: bool = True) -> None:
+def print_text(text: str, *, people: bool = True) -> None:
     """A report on stdout, for `people` unless it is read by a program; names from elsewhere move no
     cursor.
     """
-    click.echo(escape_for_terminal(own.whole(text) if people else plain_text(text)), nl=False)
+    click.echo(
+        escape_for_terminal(own.complete_commands(text) if people else plain_text(text)), nl=False
+    )
 
 
-def say_if(text: str) -> None:
+def print_note_if_any(text: str) -> None:
     """As `say`, where there is something to say."""
     if text:
-        say(text)
+        print_note(text)
 
 
-def say_all(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
     """As `say`, each of them on a line of its own."""
     for note in notes:
-        say(note)
+        print_note(note)
 
 
-def say(text: str) -> None:
+def print_note(text: str) -> None:
     """What is said beside a report: what comes next, and what was done on the way."""
-    click.echo(escape_for_terminal(own.whole(text)), err=True)
+    click.echo(escape_for_terminal(own.complete_commands(text)), err=True)
 
 
-NEXT = f"next: {mesh_command('render')}"
+NEXT_RENDER = f"next: {mesh_command('render')}"
 """What comes after most changes of the working directory."""
 
 
-def put_calendar(text: str) -> None:
+def print_calendar(text: str) -> None:
     """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's
     lines do.
     """
     click.echo(text.encode(), nl=False)
 
 
-def warn(problems: Iterable[Problem]) -> None:
+def print_warnings(problems: Iterable[Problem]) -> None:
     """Warnings, on stderr."""
     for problem in problems:
-        click.echo(f"warning: {escape_for_terminal(own.whole(problem.marked_text))}", err=True)
+        click.echo(
+            f"warning: {escape_for_terminal(own.complete_commands(problem.marked_text))}", err=True
+        )
 
 
-def tell(problems: Iterable[Problem]) -> None:
+def print_errors(problems: Iterable[Problem]) -> None:
     """Problems that are an answer, on stderr."""
     for problem in problems:
-        click.echo(f"error: {escape_for_terminal(own.whole(problem.marked_text))}", err=True)
+        click.echo(
+            f"error: {escape_for_terminal(own.complete_commands(problem.marked_text))}", err=True
+        )
 
 
-def progress(what: str) -> Callable[[int, int], None]:
+def progress_callback(what: str) -> Callable[[int, int], None]:
     """A line that counts, on a terminal only; it may be told so from another process."""
-    return partial(_progress, what, sys.stderr is not None and sys.stderr.isatty())
+    return partial(_print_progress, what, sys.stderr is not None and sys.stderr.isatty())
 
 
-def _progress(what: str, shown: bool, done: int, of: int) -> None:
+def _print_progress(what: str, shown: bool, done: int, of: int) -> None:
     if shown:
         click.echo(f"\r{what} {done} of {of}", err=True, nl=done == of)
 
@@ -124,14 +133,14 @@ def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: st
     return sorted({name for name in names if name.startswith(incomplete)})
 
 
-def marks() -> dict[str, str]:
+def status_marks() -> dict[str, str]:
     """The marks of ok, warning, error, skipped and unknown, as the terminal can show them."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
     shown = ("√", "‼", "×", "-", "?") if encoding.startswith("utf") else ("ok", "!!", "x", "-", "?")
     return dict(zip(("ok", "warning", "error", "skipped", "unknown"), shown, strict=True))
 
 
-def width() -> int | None:
+def terminal_width() -> int | None:
     """How many columns the terminal has; None where the output goes elsewhere, and no line is to be
     broken.
     """
@@ -144,11 +153,11 @@ def width() -> int | None:
     )
 
 
-def put_marked(text: str) -> None:
+def print_marked_text(text: str) -> None:
     """A report for people whose lines begin with marks, in colour on a terminal that has not said
     no (NO_COLOR, TERM=dumb).
     """
-    shown = escape_for_terminal(own.whole(text))
+    shown = escape_for_terminal(own.complete_commands(text))
     if (
         sys.stdout is not None
         and sys.stdout.isatty()
@@ -156,7 +165,11 @@ def put_marked(text: str) -> None:
         and os.environ.get("TERM") != "dumb"
     ):
         colours = dict(
-            zip(marks().values(), ("green", "yellow", "red", "bright_black", "cyan"), strict=True)
+            zip(
+                status_marks().values(),
+                ("green", "yellow", "red", "bright_black", "cyan"),
+                strict=True,
+            )
         )
         words = "|".join(map(re.escape, colours))
         shown = re.sub(

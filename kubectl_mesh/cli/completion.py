@@ -13,8 +13,8 @@ def command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from kubectl_mesh.cli import group
+    from kubectl_mesh.cli import root_command
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(group, {}, "kubectl-mesh", "_KUBECTL_MESH_COMPLETE").source())
+    click.echo(kind(root_command, {}, "kubectl-mesh", "_KUBECTL_MESH_COMPLETE").source())

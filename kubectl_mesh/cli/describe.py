@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 @click.command(name="describe")
-@common.directory
-@common.tree
-@options.clusters("Show this cluster only; may be given again.")
-@common.kubeconfig
-@options.output("text", "table", "json")
-@options.paths
+@common.directory_option
+@common.tree_option
+@options.clusters_option("Show this cluster only; may be given again.")
+@common.kubeconfig_option
+@options.format_option("text", "table", "json")
+@options.paths_option
 def command(paths: "Paths", clusters: tuple[str, ...], output: str) -> int:
     """Show clusters, certificates, remote secrets, gateways, and what is pending.
 
@@ -25,16 +25,16 @@ def command(paths: "Paths", clusters: tuple[str, ...], output: str) -> int:
     from kubectl_mesh.operations.describe import describe_mesh
     from kubectl_mesh.reports.describe import describe_text
     from kubectl_mesh.reports.describe_json import describe_json
-    from kubectl_mesh.reports.table import describe_table
+    from kubectl_mesh.reports.table import table_text
 
-    known = describe_mesh(paths, clusters, clock.machine(), with_commit=output != "text")
+    known = describe_mesh(paths, clusters, clock.read_machine(), with_commit=output != "text")
     value = describe_json(known)
-    common.warn(known.warnings)
-    common.tell(known.problems)
+    common.print_warnings(known.warnings)
+    common.print_errors(known.problems)
     if output == "json":
-        common.put_json(value)
+        common.print_json(value)
     elif output == "table":
-        common.put_text(describe_table(value, common.width() or 80))
+        common.print_text(table_text(value, common.terminal_width() or 80))
     else:
-        common.put_text(describe_text(value))
+        common.print_text(describe_text(value))
     return 1 if known.problems else 0

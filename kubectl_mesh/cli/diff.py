@@ -16,24 +16,24 @@ BUDGET = 65536
 
 @click.command(name="diff")
 @click.argument("directories", nargs=-1, metavar="[OLD NEW]")
-@common.directory
-@common.tree
+@common.directory_option
+@common.tree_option
 @click.option(
     "--against",
     metavar="REV",
     help="Compare the tree on disk with the one in this revision of git, and not with a render.",
 )
-@options.clusters("For this cluster only; may be given again.")
+@options.clusters_option("For this cluster only; may be given again.")
 @click.option(
     "--max-bytes",
     type=click.IntRange(1024),
     metavar="N",
     help=f"The most that markdown may take.  [default: {BUDGET}]",
 )
-@common.kubeconfig
-@options.output("text", "json", "markdown")
-@options.paths
-@options.collect("wanted", "diff:DiffOptions")
+@common.kubeconfig_option
+@options.format_option("text", "json", "markdown")
+@options.paths_option
+@options.collect_options("wanted", "diff:DiffOptions")
 def command(paths: "Paths", wanted: "DiffOptions", max_bytes: int | None, output: str) -> int:
     """Show what a change does to the mesh: clusters, networks, trust, control planes, gateways,
     secrets. No secret is ever shown.
@@ -44,18 +44,18 @@ def command(paths: "Paths", wanted: "DiffOptions", max_bytes: int | None, output
     """
     from kubectl_mesh.errors import refuse
     from kubectl_mesh.operations.diff import compare_mesh
-    from kubectl_mesh.reports.diff_markdown import markdown
-    from kubectl_mesh.reports.diff_text import text, value
+    from kubectl_mesh.reports.diff_markdown import markdown_text
+    from kubectl_mesh.reports.diff_text import diff_json, diff_text
 
     if max_bytes is not None and output != "markdown":
         what = f"is for -o markdown, not for -o {output}"
         raise refuse("--max-bytes", what, "leave it out", code="option-without-effect")
-    result = compare_mesh(paths, wanted, clock.machine())
-    common.warn(result.warnings)
+    result = compare_mesh(paths, wanted, clock.read_machine())
+    common.print_warnings(result.warnings)
     if output == "json":
-        common.put_json(value(result.diff))
+        common.print_json(diff_json(result.diff))
     elif output == "markdown":
-        click.echo(markdown(result.diff, max_bytes or BUDGET), nl=False)
+        click.echo(markdown_text(result.diff, max_bytes or BUDGET), nl=False)
     else:
-        common.put_text(text(result.diff))
+        common.print_text(diff_text(result.diff))
     return 1 if result.diff.has_differences else 0

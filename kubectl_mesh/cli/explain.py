@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @click.command(name="explain")
 @click.argument("words", metavar="TEXT", nargs=-1, required=True)
-@common.directory
-@common.tree
-@common.kubeconfig
-@common.output
-@options.paths
+@common.directory_option
+@common.tree_option
+@common.kubeconfig_option
+@common.output_option
+@options.paths_option
 def command(paths: "Paths", words: tuple[str, ...], output: str) -> int:
     """Find the cause of an error of Envoy, istiod, ztunnel, kubectl, Argo CD, Flux or SOPS in this
     mesh.
@@ -31,18 +31,20 @@ def command(paths: "Paths", words: tuple[str, ...], output: str) -> int:
     from kubectl_mesh.operations.explain import explain_text
     from kubectl_mesh.reports import explain
 
-    text = _stdin(LONGEST) if words == ("-",) else " ".join(words)[:LONGEST]
-    result = explain_text(text, paths, clock.machine())
+    text = _read_stdin(LONGEST) if words == ("-",) else " ".join(words)[:LONGEST]
+    result = explain_text(text, paths, clock.read_machine())
     if output == "json":
-        common.put_json(explain.explain_json(result))
+        common.print_json(explain.explain_json(result))
     elif result.messages:
-        common.put_marked(explain.explain_text(result, paths, common.marks(), common.width()))
+        common.print_marked_text(
+            explain.explain_text(result, paths, common.status_marks(), common.terminal_width())
+        )
     else:
-        common.put_text(explain.UNKNOWN)
+        common.print_text(explain.UNKNOWN)
     return 0 if result.messages else 1
 
 
-def _stdin(longest: int) -> str:
+def _read_stdin(longest: int) -> str:
     """What is piped in; bytes that are no text stand for themselves."""
     if sys.stdin is None or sys.stdin.closed:
         from kubectl_mesh.errors import refuse

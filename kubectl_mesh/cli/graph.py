@@ -20,7 +20,7 @@ class Day(click.ParamType):  # type: ignore[type-arg]
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
         if value == "today":
-            return clock.now()
+            return clock.read_clock()
         try:
             # What ends in the course of the day has ended.
             return datetime.strptime(str(value), "%Y-%m-%d").replace(
@@ -31,9 +31,9 @@ class Day(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(name="graph")
-@common.directory
-@common.tree
-@options.clusters("Draw this cluster and those that it is tied to; may be given again.")
+@common.directory_option
+@common.tree_option
+@options.clusters_option("Draw this cluster and those that it is tied to; may be given again.")
 @click.option(
     "--on",
     "day",
@@ -42,9 +42,9 @@ class Day(click.ParamType):  # type: ignore[type-arg]
     help="Judge dates on this day, such as 2026-12-01 or today.  [default: dates are told, not"
     " judged; a page judges]",
 )
-@common.kubeconfig
-@options.output("mermaid", "svg", "dot", "html")
-@options.paths
+@common.kubeconfig_option
+@options.format_option("mermaid", "svg", "dot", "html")
+@options.paths_option
 def command(paths: "Paths", clusters: tuple[str, ...], day: datetime | None, output: str) -> None:
     """Draw the mesh: networks, clusters, who reads whom, what is pending or broken.
 
@@ -53,5 +53,5 @@ def command(paths: "Paths", clusters: tuple[str, ...], day: datetime | None, out
     from kubectl_mesh.operations.graph import draw_mesh
     from kubectl_mesh.reports.graph import graph_text
 
-    result = draw_mesh(paths, clusters, day, clock.machine())
-    common.put_text(graph_text(result, output), people=False)
+    result = draw_mesh(paths, clusters, day, clock.read_machine())
+    common.print_text(graph_text(result, output), people=False)

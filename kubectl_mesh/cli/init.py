@@ -6,14 +6,14 @@ import click
 
 from kubectl_mesh.cli import clock, common, options
 from kubectl_mesh.cli.kinds import KINDS
-from kubectl_mesh.cli.sources import named_sources
+from kubectl_mesh.cli.sources import find_option_sources
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.init import InitOptions
 
 
 @click.command(name="init")
-@common.directory
+@common.directory_option
 @click.option(
     "--mesh-id", envvar="MESH_ID", metavar="NAME", help="The name of the mesh.  [env: MESH_ID]"
 )
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The kubeconfig of the contexts.  [default: KUBECONFIG, else ~/.kube/config]",
 )
-@common.output
-@options.collect("wanted", "init:InitOptions")
+@common.output_option
+@options.collect_options("wanted", "init:InitOptions")
 def command(wanted: "InitOptions", output: str) -> None:
     """Make a working directory: .gitignore, topology.yaml, base.yaml, the CAs of the clusters, the
     mesh's root certificate.
@@ -65,16 +65,16 @@ def command(wanted: "InitOptions", output: str) -> None:
     from kubectl_mesh.operations.init import initialize_directory
     from kubectl_mesh.reports import init
 
-    sources = named_sources("mesh_id", "organization", "control_plane")
+    sources = find_option_sources("mesh_id", "organization", "control_plane")
     try:
-        result = initialize_directory(wanted, sources, clock.machine(), common.warn)
+        result = initialize_directory(wanted, sources, clock.read_machine(), common.print_warnings)
     except MeshError as error:
         if [p.code for p in error.problems] == ["mesh-id-missing"]:
             raise click.UsageError(error.problems[0].what) from None
         raise
-    common.warn(result.warnings)
+    common.print_warnings(result.warnings)
     if output == "json":
-        common.put_json(init.init_json(result))
+        common.print_json(init.init_json(result))
         return
-    common.put_text(init.init_text(result))
-    common.say("\n".join(init.init_notes(result)))
+    common.print_text(init.init_text(result))
+    common.print_note("\n".join(init.init_notes(result)))

@@ -29,7 +29,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         return timedelta(hours=int(match[1]) * {"h": 1, "d": 24, "w": 168, "y": 8760}[match[2]])
 
 
-def repeated(
+def repeatable_option(
     flag: str, name: str, metavar: str, complete: Callable[..., Any], help_text: str
 ) -> Callable[[F], F]:
     """An option that may be given again; `complete` completes its values."""
@@ -38,12 +38,12 @@ def repeated(
     )
 
 
-def clusters(help_text: str, flag: str = "--cluster", name: str = "clusters") -> Callable[[F], F]:
+def clusters_option(text: str, flag: str = "--cluster", name: str = "clusters") -> Callable[[F], F]:
     """An option that names clusters, and may be given again."""
-    return repeated(flag, name, "NAME", common.complete_contexts, help_text)
+    return repeatable_option(flag, name, "NAME", common.complete_contexts, text)
 
 
-def output(*formats: str) -> Callable[[F], F]:
+def format_option(*formats: str) -> Callable[[F], F]:
     """The option `-o`; the first format is the default."""
     *others, last = formats
     return click.option(
@@ -56,7 +56,7 @@ def output(*formats: str) -> Callable[[F], F]:
     )
 
 
-def collect(name: str, source: str) -> Callable[[F], F]:
+def collect_options(name: str, source: str) -> Callable[[F], F]:
     """Passes the options that are fields of a value class as one value, in the argument `name`.
 
     `source` is the class as `module:Class` below `kubectl_mesh.operations`; it is imported when the
@@ -67,14 +67,14 @@ def collect(name: str, source: str) -> Callable[[F], F]:
         @functools.wraps(function)
         def call(**values: Any) -> Any:
             module, _, kind = source.partition(":")
-            made = getattr(import_module(f"kubectl_mesh.operations.{module}"), kind)
-            fields = {f.name: values.pop(f.name) for f in dataclasses.fields(made)}
-            return function(**values, **{name: made(**fields)})
+            value_class = getattr(import_module(f"kubectl_mesh.operations.{module}"), kind)
+            fields = {f.name: values.pop(f.name) for f in dataclasses.fields(value_class)}
+            return function(**values, **{name: value_class(**fields)})
 
         return call  # type: ignore[return-value]
 
     return decorate
 
 
-paths = collect("paths", "paths:Paths")
+paths_option = collect_options("paths", "paths:Paths")
 """Passes -C, --out and --kubeconfig as one `Paths`."""

@@ -13,13 +13,13 @@ from kubectl_mesh.text import marked_text, plain_text, render_commands
 if TYPE_CHECKING:
     from kubectl_mesh.errors import MeshError
 
-GIVEN = "kubectl_mesh.given"
-_OPTIONS = ("-C", "--out", "--kubeconfig")
+RECORDED_OPTIONS = "kubectl_mesh.given"
+_PLACE_OPTIONS = ("-C", "--out", "--kubeconfig")
 """What says where things are, in the order in which it is printed."""
 _PIPES = ("/dev/fd/", "/proc/")
 
 
-def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+def record_option(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     """The callback of such an option: keeps what somebody wrote for the commands that are
     printed.
     """
@@ -28,29 +28,35 @@ def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         and ctx.get_parameter_source(param.name) == click.core.ParameterSource.COMMANDLINE
         and not str(value).startswith(_PIPES)
     ):
-        ctx.meta.setdefault(GIVEN, {})[param.opts[0]] = str(value)
+        ctx.meta.setdefault(RECORDED_OPTIONS, {})[param.opts[0]] = str(value)
     return value
 
 
-def whole(text: str) -> str:
+def complete_commands(text: str) -> str:
     """A text whose commands of ours have the options of this run."""
     ctx = click.get_current_context(silent=True)
-    return plain_text(text) if ctx is None else _filled(text, ctx)
+    return plain_text(text) if ctx is None else _fill_commands(text, ctx)
 
 
-def refused(error: "MeshError", ctx: click.Context) -> "MeshError":
+def complete_error(error: "MeshError", ctx: click.Context) -> "MeshError":
     """An error whose commands have them."""
     from dataclasses import replace
 
     return error.with_problems(
-        replace(p, what=_filled(marked_text(p.what), ctx), fix=_filled(marked_text(p.fix), ctx))
+        replace(
+            p,
+            what=_fill_commands(marked_text(p.what), ctx),
+            fix=_fill_commands(marked_text(p.fix), ctx),
+        )
         for p in error.problems
     )
 
 
-def _filled(text: str, ctx: click.Context) -> str:
+def _fill_commands(text: str, ctx: click.Context) -> str:
     options: dict[str, str] = {
-        name: ctx.meta.get(GIVEN, {})[name] for name in _OPTIONS if name in ctx.meta.get(GIVEN, {})
+        name: ctx.meta.get(RECORDED_OPTIONS, {})[name]
+        for name in _PLACE_OPTIONS
+        if name in ctx.meta.get(RECORDED_OPTIONS, {})
     }
     if options.get("-C") in (".", ""):
         del options["-C"]

@@ -7,8 +7,8 @@ from kubectl_mesh.cli import common
 
 @click.command(name="remove")
 @click.argument("context", metavar="CTX", shell_complete=common.complete_contexts)
-@common.directory
-@common.output
+@common.directory_option
+@common.output_option
 def command(context: str, directory: str, output: str) -> None:
     """Remove the cluster of context CTX from the topology; comments and order stay.
 
@@ -22,8 +22,8 @@ def command(context: str, directory: str, output: str) -> None:
 
     result = remove_cluster(directory, context)
     if output == "json":
-        common.put_json(remove_json(result))
+        common.print_json(remove_json(result))
         return
-    common.put_text(remove_text(result))
-    common.put_text(commands_text(result.commands), people=False)
-    common.say(common.NEXT)
+    common.print_text(remove_text(result))
+    common.print_text(commands_text(result.commands), people=False)
+    common.print_note(common.NEXT_RENDER)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 @click.command(name="render")
-@common.directory
+@common.directory_option
 @click.option(
     "--out",
-    callback=own.given,
+    callback=own.record_option,
     metavar="FOLDER",
     help="Where the tree goes.  [default: out in DIR]",
 )
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--check", is_flag=True, help="Write nothing; exit 1 if a render would change a byte."
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell what a render would do.")
-@options.clusters("Render this cluster only; may be given again.")
+@options.clusters_option("Render this cluster only; may be given again.")
 @click.option(
     "--reseal",
     is_flag=True,
@@ -41,20 +41,20 @@ if TYPE_CHECKING:
     help="Change remote secrets of Istio 1.30.0 to 1.30.3, which needs restarts of istiod; the"
     " report prints them.",
 )
-@options.clusters(
+@options.clusters_option(
     "Count the tree of this cluster as not applied: no cluster runs it. May be given again.",
     "--unapplied",
     "unapplied",
 )
-@options.clusters(
+@options.clusters_option(
     "Confirm --unapplied NAME although the last commit holds that tree. May be given again.",
     "--confirm-unapplied",
     "confirmed",
 )
-@common.kubeconfig
-@common.output
-@options.paths
-@options.collect("wanted", "render:RenderOptions")
+@common.kubeconfig_option
+@common.output_option
+@options.paths_option
+@options.collect_options("wanted", "render:RenderOptions")
 def command(
     paths: "Paths", wanted: "RenderOptions", check: bool, dry_run: bool, output: str
 ) -> int:
@@ -67,14 +67,14 @@ def command(
     from kubectl_mesh.reports import render
 
     paths = replace(paths, out=paths.out and (paths.out.rstrip("/") or "/"))
-    progress, writes = common.progress("making keys:"), not (check or dry_run)
-    result = render_mesh(paths, wanted, clock.machine(), writes=writes, progress=progress)
+    progress, writes = common.progress_callback("making keys:"), not (check or dry_run)
+    result = render_mesh(paths, wanted, clock.read_machine(), writes=writes, progress=progress)
     for note in result.notes:
-        common.say(note)
-    common.warn(result.warnings)
+        common.print_note(note)
+    common.print_warnings(result.warnings)
     if output == "json":
-        common.put_json(render.render_json(result))
+        common.print_json(render.render_json(result))
     else:
-        common.put_text(render.render_text(result))
-        common.say_if(render.next_step(result))
-    return 1 if check and result.differs else 0
+        common.print_text(render.render_text(result))
+        common.print_note_if_any(render.next_step_text(result))
+    return 1 if check and result.has_differences else 0

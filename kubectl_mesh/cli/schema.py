@@ -5,7 +5,7 @@ import click
 from kubectl_mesh.yaml_io import assets
 
 
-def names() -> dict[str, str]:
+def list_schemas() -> dict[str, str]:
     """The schemas that can be printed: name -> path below `schemas/`."""
     top = assets.asset_folder("schemas")
     found = {"topology": "topology.schema.json"}
@@ -23,7 +23,9 @@ def names() -> dict[str, str]:
 @click.argument(
     "name",
     default="topology",
-    shell_complete=lambda ctx, param, incomplete: [n for n in names() if n.startswith(incomplete)],
+    shell_complete=lambda ctx, param, incomplete: [
+        n for n in list_schemas() if n.startswith(incomplete)
+    ],
 )
 @click.option("--list", "listing", is_flag=True, help="Print the names of all schemas.")
 @click.option(
@@ -40,7 +42,7 @@ def command(name: str, listing: bool, location: bool) -> None:
             f"{assets.asset_folder('schemas')}/kinds/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
         )
         return
-    known = names()
+    known = list_schemas()
     if listing:
         click.echo("\n".join(known))
         return

@@ -4,7 +4,7 @@ import click
 from click.core import ParameterSource
 
 
-def named_sources(*names: str) -> dict[str, str]:
+def find_option_sources(*names: str) -> dict[str, str]:
     """The flag or the variable of the environment that states each value of the command that runs;
     empty for a default.
     """

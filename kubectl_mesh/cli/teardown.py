@@ -6,7 +6,7 @@ from kubectl_mesh.cli import common
 
 
 @click.command(name="teardown")
-@common.directory
+@common.directory_option
 @click.option(
     "--cluster",
     "clusters",
@@ -20,7 +20,7 @@ from kubectl_mesh.cli import common
     is_flag=True,
     help="Print instead what deletes Istio's custom resource definitions.",
 )
-@common.output
+@common.output_option
 def command(directory: str, clusters: tuple[str, ...], definitions: bool, output: str) -> None:
     """Print, in order, the commands that take Istio off the clusters. Runs none.
 
@@ -34,7 +34,7 @@ def command(directory: str, clusters: tuple[str, ...], definitions: bool, output
 
     result = plan_teardown(directory, clusters, definitions=definitions)
     if output == "json":
-        common.put_json(teardown.teardown_json(result))
+        common.print_json(teardown.teardown_json(result))
         return
     click.echo(teardown.script_text(result), nl=False)
-    common.put_text(teardown.kept_text(result))
+    common.print_text(teardown.remaining_text(result))

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 @click.command(name="status")
-@common.directory
-@common.tree
-@options.clusters("Of this cluster only; may be given again.")
-@common.kubeconfig
+@common.directory_option
+@common.tree_option
+@options.clusters_option("Of this cluster only; may be given again.")
+@common.kubeconfig_option
 @click.option(
     "-o",
     "output",
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
     metavar="FORMAT",
     help="text, json or ics (a calendar).  [default: text]",
 )
-@options.paths
-def status(paths: "Paths", clusters: tuple[str, ...], output: str) -> None:
+@options.paths_option
+def status_command(paths: "Paths", clusters: tuple[str, ...], output: str) -> None:
     """Show where each rotation stands, and how old the tokens are."""
     if output == "ics":
-        _put_calendar(paths, clusters)
+        _print_calendar(paths, clusters)
     else:
-        put_status(paths, clusters, output)
+        print_status(paths, clusters, output)
 
 
-def put_status(paths: "Paths", clusters: Sequence[str], output: str) -> None:
+def print_status(paths: "Paths", clusters: Sequence[str], output: str) -> None:
     """Prints the state of rotations and tokens, of these clusters or of all."""
     from kubectl_mesh.operations.tokens_status import read_tokens_status
     from kubectl_mesh.reports.tokens_status import status_json, status_text
 
-    result = read_tokens_status(paths, clusters, clock.machine())
-    common.warn(result.warnings)
+    result = read_tokens_status(paths, clusters, clock.read_machine())
+    common.print_warnings(result.warnings)
     if output == "json":
-        common.put_json(status_json(result))
+        common.print_json(status_json(result))
     else:
-        common.put_text(status_text(result))
+        common.print_text(status_text(result))
 
 
-def _put_calendar(paths: "Paths", clusters: Sequence[str]) -> None:
+def _print_calendar(paths: "Paths", clusters: Sequence[str]) -> None:
     from kubectl_mesh.operations.tokens_status import list_token_dates
-    from kubectl_mesh.reports.calendar import calendar
+    from kubectl_mesh.reports.calendar import calendar_text
 
-    mesh_id, dates = list_token_dates(paths, clusters, clock.machine())
-    common.put_calendar(calendar(mesh_id, dates))
+    mesh_id, dates = list_token_dates(paths, clusters, clock.read_machine())
+    common.print_calendar(calendar_text(mesh_id, dates))

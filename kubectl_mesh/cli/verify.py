@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 @click.command(name="verify")
-@common.directory
-@common.tree
+@common.directory_option
+@common.tree_option
 @click.option(
     "--identity",
     required=True,
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="What a cluster opens its secrets by: an age identity, or its Sealed Secrets key.",
 )
-@options.clusters("Open this cluster's only; may be given again.")
-@common.kubeconfig
-@options.paths
+@options.clusters_option("Open this cluster's only; may be given again.")
+@common.kubeconfig_option
+@options.paths_option
 def command(paths: "Paths", identity: str, clusters: tuple[str, ...]) -> int:
     """Open what is sealed with the identity that a cluster has, and compare it with certificates,
     topology and lock.
@@ -33,8 +33,8 @@ def command(paths: "Paths", identity: str, clusters: tuple[str, ...]) -> int:
     from kubectl_mesh.operations.verify import verify_mesh
     from kubectl_mesh.reports.verify import verify_text
 
-    result = verify_mesh(paths, identity, clusters, clock.machine())
-    common.put_text(verify_text(result))
-    common.tell(result.problems)
+    result = verify_mesh(paths, identity, clusters, clock.read_machine())
+    common.print_text(verify_text(result))
+    common.print_errors(result.problems)
     result.check_opened()
     return 1 if result.problems else 0

@@ -2,17 +2,27 @@
 and that becomes SVG, Mermaid, DOT or a page.
 """
 
-from kubectl_mesh.graph.dot import dot
-from kubectl_mesh.graph.mermaid import mermaid
-from kubectl_mesh.graph.nodes import Seen
-from kubectl_mesh.graph.page import page
-from kubectl_mesh.graph.picture import Picture, picture
-from kubectl_mesh.graph.svg import svg
+from kubectl_mesh.graph.dot import dot_text
+from kubectl_mesh.graph.mermaid import mermaid_text
+from kubectl_mesh.graph.nodes import PictureInputs
+from kubectl_mesh.graph.page import page_text
+from kubectl_mesh.graph.picture import Picture, build_picture
+from kubectl_mesh.graph.svg import svg_text
 
-__all__ = ["DATED", "FORMATS", "Picture", "Seen", "dot", "mermaid", "page", "picture", "svg"]
+__all__ = [
+    "DATE_CHECKS",
+    "FORMATS",
+    "Picture",
+    "PictureInputs",
+    "build_picture",
+    "dot_text",
+    "mermaid_text",
+    "page_text",
+    "svg_text",
+]
 
 FORMATS = ("mermaid", "svg", "dot", "html")
-DATED = frozenset(
+DATE_CHECKS = frozenset(
     {
         *(
             "certs-expired",

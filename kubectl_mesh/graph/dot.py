@@ -24,13 +24,14 @@ _EDGES = {
 }
 
 
-def dot(picture: Picture) -> str:
+def dot_text(picture: Picture) -> str:
     """The graph."""
     ids = {node.name: f"c{i}" for i, node in enumerate(picture.nodes)}
     lines = [
         "digraph mesh {",
         (
-            f"  label={_quoted(picture.title, '; '.join(picture.facts), picture.sum)}; labelloc=t;"
+            f"  label={_quoted(picture.title, '; '.join(picture.facts), picture.summary)};"
+            " labelloc=t;"
             " compound=true;"
         ),
         (
@@ -42,7 +43,7 @@ def dot(picture: Picture) -> str:
         lines += _area_lines(i, area, ids)
     whole = [
         *([picture.statement] if picture.statement else []),
-        *(f"{SIGNS['broken']} {f.word}" for f in picture.findings if f.severity == "error"),
+        *(f"{SIGNS['broken']} {f.short_text}" for f in picture.findings if f.severity == "error"),
     ]
     whole = [line for text in whole for line in textwrap.wrap(text, 40)]
     lines.append(
@@ -52,12 +53,12 @@ def dot(picture: Picture) -> str:
         f"  mesh -> {ids[area.nodes[0].name]} [lhead=cluster_{i}, dir=none,"
         f" {_EDGES['both'].split(', ')[1]}];"
         for i, area in enumerate(picture.areas)
-        if area.on_line
+        if area.is_fully_connected
     ]
     lines += [
         f"  mesh -> {ids[n.name]} [style=invis];"
         for area in picture.areas
-        for n in area.nodes[area.on_line : area.columns]
+        for n in area.nodes[area.is_fully_connected : area.columns]
     ]
     lines += [
         f"  {ids[line.source]} -> {ids[line.target]} [constraint=false, {_EDGES[line.kind]},"
@@ -78,11 +79,12 @@ def _area_lines(number: int, area: Area, ids: Mapping[str, str]) -> list[str]:
         f'    label={_quoted(*head)}; color="#57606a";',
     ]
     for n in area.nodes:
-        marks = (f"{SIGNS[m.state]} {m.word}" for m in n.marks)
-        label = _quoted(n.name, n.plane, n.until, *marks)
+        marks = (f"{SIGNS[m.state]} {m.text}" for m in n.marks)
+        label = _quoted(n.name, n.control_plane, n.expiry_text, *marks)
         lines.append(f"    {ids[n.name]} [label={label}, {_NODES[n.state]}];")
     lines += [
-        f"    {ids[upper.name]} -> {ids[lower.name]} [style=invis];" for upper, lower in area.below
+        f"    {ids[upper.name]} -> {ids[lower.name]} [style=invis];"
+        for upper, lower in area.vertical_pairs
     ]
     return [*lines, "  }"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX, FolderChange, Plan
 
-NONE, READS, WAITS, STALE, BROKEN = ".", "r", "p", "n", "x"
+NO_EDGE, READS, WAITS, STALE, BROKEN = ".", "r", "p", "n", "x"
 """No edge; it reads; it waits for a token or a server; the tree is behind; a person edited or
 deleted the remote secret.
 """
@@ -35,22 +35,22 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Discovery:
     """Who reads whom: for each cluster, one letter for each cluster, in the order of the plan."""
 
     names: tuple[str, ...]
     rows: Mapping[str, str]
-    index: Mapping[str, int]
-    whole: frozenset[str]
+    positions: Mapping[str, int]
+    pending_clusters: frozenset[str]
     """Clusters of which something is awaited that is told at the cluster itself: its token, its
     server, its render.
     """
 
-    def of(self, reader: str, other: str) -> str:
+    def edge_state(self, reader: str, other: str) -> str:
         """The letter of an edge."""
-        return self.rows[reader][self.index[other]]
+        return self.rows[reader][self.positions[other]]
 
-    def edges(self) -> "Edges":
+    def to_edges(self) -> "Edges":
         """Every edge as bits: the first cluster of the plan is bit 0."""
         columns = dict(
             zip(
@@ -59,27 +59,29 @@ class Reading:
                 strict=True,
             )
         )
-        whole = sum(1 << self.index[name] for name in self.whole if name in self.index)
+        whole = sum(
+            1 << self.positions[name] for name in self.pending_clusters if name in self.positions
+        )
         edges = Edges({}, {}, {}, {})
         for name in self.names:
-            row, column, is_whole = self.rows[name], columns[name], name in self.whole
-            edges.reads[name] = _bits(row, READS + WAITS + STALE + BROKEN)
-            edges.read_by[name] = _bits(column, READS + WAITS + STALE + BROKEN)
-            edges.troubles[name] = _bits(row, BROKEN) | (
-                0 if is_whole else _bits(row, STALE) | (_bits(row, WAITS) & ~whole)
+            row, column, is_whole = self.rows[name], columns[name], name in self.pending_clusters
+            edges.reads[name] = _edge_bits(row, READS + WAITS + STALE + BROKEN)
+            edges.read_by[name] = _edge_bits(column, READS + WAITS + STALE + BROKEN)
+            edges.troubles[name] = _edge_bits(row, BROKEN) | (
+                0 if is_whole else _edge_bits(row, STALE) | (_edge_bits(row, WAITS) & ~whole)
             )
-            edges.troubled_by[name] = _bits(column, BROKEN) | (
-                _bits(column, STALE if is_whole else STALE + WAITS) & ~whole
+            edges.troubled_by[name] = _edge_bits(column, BROKEN) | (
+                _edge_bits(column, STALE if is_whole else STALE + WAITS) & ~whole
             )
         return edges
 
 
-def _bits(text: str, letters: str) -> int:
+def _edge_bits(text: str, letters: str) -> int:
     """The places that have one of the letters."""
     ones = str.maketrans(
         {
             letter: "1" if letter in letters else "0"
-            for letter in (NONE, READS, WAITS, STALE, BROKEN)
+            for letter in (NO_EDGE, READS, WAITS, STALE, BROKEN)
         }
     )
     return int(text[::-1].translate(ones), 2) if text else 0
@@ -98,7 +100,7 @@ class Edges:
     troubled_by: dict[str, int]
 
 
-def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
+def read_discovery(plan: Plan, changes: Sequence[FolderChange] | None) -> Discovery:
     """Every edge of the plan, as the tree on disk has it."""
     names = tuple(plan.members)
     by_name = {c.name: c for c in changes or ()}
@@ -108,7 +110,7 @@ def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
         if p.kind in ("server", "token", "certificate", "sealing") and not p.peer
     }
     whole |= {c.name for c in changes or () if c.action == "create"}
-    shared = _files(by_name[BUNDLE_FOLDER]) if BUNDLE_FOLDER in by_name else None
+    shared = _changed_secrets(by_name[BUNDLE_FOLDER]) if BUNDLE_FOLDER in by_name else None
     states = {
         name: WAITS if member.peer_login("") is None else (shared or {}).get(name, READS)
         for name, member in plan.members.items()
@@ -127,15 +129,15 @@ def readings(plan: Plan, changes: Sequence[FolderChange] | None) -> Reading:
             if member.lacks_intermediate
             else {**states, **known.get(name, {})}
         )
-        files = _files(by_name[name]) if shared is None and name in by_name else {}
+        files = _changed_secrets(by_name[name]) if shared is None and name in by_name else {}
         row |= {other: letter for other, letter in files.items() if row.get(other) == READS}
-        row |= dict.fromkeys(everyone.difference(member.peers), NONE)
-        row[name] = NONE
+        row |= dict.fromkeys(everyone.difference(member.peers), NO_EDGE)
+        row[name] = NO_EDGE
         rows[name] = "".join(row.values())
-    return Reading(names, rows, {name: i for i, name in enumerate(names)}, frozenset(whole))
+    return Discovery(names, rows, {name: i for i, name in enumerate(names)}, frozenset(whole))
 
 
-def _files(change: FolderChange) -> dict[str, str]:
+def _changed_secrets(change: FolderChange) -> dict[str, str]:
     """The remote secrets of a directory that are not what a render would make."""
     folder = "" if change.name == BUNDLE_FOLDER else REMOTE_SECRETS_PREFIX
     return {

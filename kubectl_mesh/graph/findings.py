@@ -31,12 +31,12 @@ class Finding:
     fix: str
 
     @property
-    def word(self) -> str:
+    def short_text(self) -> str:
         """How it is told in two or three words."""
         return _WORDS.get(self.id, self.id)
 
 
-def by_subject(
+def group_by_subject(
     plan: Plan, found: Sequence[tuple[str, Problem]]
 ) -> dict[tuple[str, str], list[Finding]]:
     """The findings by whom they concern: `cluster` or `network` with a name, or two empty words for
@@ -55,11 +55,13 @@ def by_subject(
         finding = Finding(
             severity, problem.id or "topology-valid", str(problem.where), problem.what, problem.fix
         )
-        sorted_found.setdefault(_subject(plan, paths, problem), []).append(finding)
+        sorted_found.setdefault(_find_subject(plan, paths, problem), []).append(finding)
     return sorted_found
 
 
-def _subject(plan: Plan, paths: dict[str, tuple[str, str]], problem: Problem) -> tuple[str, str]:
+def _find_subject(
+    plan: Plan, paths: dict[str, tuple[str, str]], problem: Problem
+) -> tuple[str, str]:
     path, file = problem.where.path, problem.where.file
     for known, subject in paths.items():
         if path == known or path.startswith((f"{known}.", f"{known}[")):

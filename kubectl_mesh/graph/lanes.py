@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kubectl_mesh.graph.edges import Line
 
 MARGIN = GAP = 16
-ALONG, DOWN = 20, 14
+ROW_LANE_GAP, COLUMN_LANE_GAP = 20, 14
 """How far lanes lie apart: those between rows, which have room for a badge, and those that run
 down.
 """
@@ -25,7 +25,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Corridor:
     """Where a line runs down: at the left of everything (`row` None), at the left of an area, or
     inside of it.
     """
@@ -50,7 +50,7 @@ Gutter = tuple[int, int]
 
 
 @dataclass(slots=True)
-class Run:
+class LineRun:
     """A line with its stretches along gutters: which, from where to where, and in which lane."""
 
     number: int
@@ -61,33 +61,35 @@ class Run:
     lanes: list[int] = field(default_factory=list)
 
 
-def way(line: Line, slots: Mapping[str, Slot]) -> Way | None:
+def find_corridor(line: Line, slots: Mapping[str, Slot]) -> Corridor | None:
     """Where a line runs down; None where both its ends are at one gutter."""
     a, b = slots[line.source], slots[line.target]
     if a.row != b.row:
-        return Way()
+        return Corridor()
     if a.line == b.line:
         return None
-    return Way(a.row, max(a.area, b.area), a.area == b.area)
+    return Corridor(a.row, max(a.area, b.area), a.area == b.area)
 
 
-def ways(lines: Sequence[Line], slots: Mapping[str, Slot]) -> dict[Way, list[int]]:
+def group_by_corridor(
+    lines: Sequence[Line], slots: Mapping[str, Slot]
+) -> dict[Corridor, list[int]]:
     """The lines that run down together, by where."""
-    found: dict[Way, list[int]] = {}
+    found: dict[Corridor, list[int]] = {}
     for number, line in enumerate(lines):
-        where = way(line, slots)
+        where = find_corridor(line, slots)
         if where is not None:
             found.setdefault(where, []).append(number)
     return found
 
 
-def runs(
+def list_runs(
     lines: Sequence[Line],
     slots: Mapping[str, Slot],
-    down: Mapping[Way, list[int]],
+    down: Mapping[Corridor, list[int]],
     left: Mapping[str, float],
     wide: float,
-) -> list[Run]:
+) -> list[LineRun]:
     """The lines on their ways; `left` is where each box begins, and where each area does, by
     `row.area`.
     """
@@ -96,18 +98,18 @@ def runs(
     for number, line in enumerate(lines):
         a, b = slots[line.source], slots[line.target]
         start, end = ports[number, line.source], ports[number, line.target]
-        where = way(line, slots)
+        where = find_corridor(line, slots)
         if where is None:
-            found.append(Run(number, line, (start, end), None, [((a.row, a.line), start, end)]))
+            found.append(LineRun(number, line, (start, end), None, [((a.row, a.line), start, end)]))
             continue
-        place = DOWN * down[where].index(number)
+        place = COLUMN_LANE_GAP * down[where].index(number)
         if where.row is None:
             x = MARGIN + 12.0 + place
         else:
             edge = left[f"{where.row}.{where.area}"]
             x = edge + 12 + place if where.inside else edge - 8 - place
         found.append(
-            Run(
+            LineRun(
                 number,
                 line,
                 (start, end),
@@ -135,7 +137,7 @@ def _ports(
     }
 
 
-def spread(found: Sequence[Run]) -> dict[Gutter, int]:
+def assign_lanes(found: Sequence[LineRun]) -> dict[Gutter, int]:
     """Gives each stretch the first lane of its gutter that is free there; tells how many lanes each
     gutter has.
     """
@@ -155,13 +157,13 @@ def spread(found: Sequence[Run]) -> dict[Gutter, int]:
     return {gutter: len(lanes) for gutter, lanes in taken.items()}
 
 
-def route(run: Run, tops: Mapping[Gutter, float]) -> Route:
+def build_route(run: LineRun, tops: Mapping[Gutter, float]) -> Route:
     """The corners of a line, now that it is known how high everything is; its badge is on the
     longest stretch.
     """
     start, end = run.ends
     levels = [
-        tops[gutter] + 14 + ALONG * lane
+        tops[gutter] + 14 + ROW_LANE_GAP * lane
         for (gutter, _, _), lane in zip(run.stretches, run.lanes, strict=True)
     ]
     points = [(start, tops[run.stretches[0][0]]), (start, levels[0])]

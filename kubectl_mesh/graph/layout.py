@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from kubectl_mesh.graph.edges import Line
 from kubectl_mesh.graph.lanes import (
-    ALONG,
-    DOWN,
+    COLUMN_LANE_GAP,
     GAP,
     MARGIN,
+    ROW_LANE_GAP,
+    Corridor,
     Gutter,
     Route,
     Slot,
-    Way,
-    route,
-    runs,
-    spread,
-    ways,
+    assign_lanes,
+    build_route,
+    group_by_corridor,
+    list_runs,
 )
-from kubectl_mesh.graph.letters import width, wrap
+from kubectl_mesh.graph.letters import text_width, wrap_to_width
 from kubectl_mesh.graph.nodes import Area, Node
 from kubectl_mesh.graph.picture import Picture
 
@@ -73,17 +73,17 @@ class Layout:
     bars: tuple[tuple[float, float], ...]
 
 
-def layout(picture: Picture, room: float, top: float, *, wires: bool = True) -> Layout:
+def lay_out(picture: Picture, room: float, top: float, *, wires: bool = True) -> Layout:
     """Lays the picture out below `top`, as wide as `room` at most. Where lines find no room, their
     numbers are pinned to the boxes.
     """
     usable = room
     while wires and usable > 0.7 * room:
-        made = _Grid(picture, usable, picture.lines).place(top)
+        made = _Grid(picture, usable, picture.lines).place_boxes(top)
         if made.width <= room:
             return made
         usable -= made.width - room
-    return _Grid(picture, room, ()).place(top)
+    return _Grid(picture, room, ()).place_boxes(top)
 
 
 class _Grid:
@@ -95,10 +95,10 @@ class _Grid:
         for number, line in enumerate(picture.lines if not lines else ()):
             self.pins.setdefault(line.source, []).append((number, line))
             self.pins.setdefault(line.target, []).append((number, line))
-        self.barred = sum(a.on_line for a in picture.areas) > 1
+        self.barred = sum(a.is_fully_connected for a in picture.areas) > 1
         usable = room - 2 * MARGIN - (16 if self.barred else 0)
         self.box = _box_size(picture.nodes, usable - 2 * PAD)
-        self.rows, most = self._pack(picture.areas, usable)
+        self.rows, most = self._pack_rows(picture.areas, usable)
         self.columns = {a.name: min(most, len(a.nodes)) for a in picture.areas}
         self.slots = {
             n.name: Slot(r, a, i // self.columns[area.name], i % self.columns[area.name])
@@ -106,16 +106,16 @@ class _Grid:
             for a, area in enumerate(row)
             for i, n in enumerate(area.nodes)
         }
-        self.down = ways(lines, self.slots)
+        self.down = group_by_corridor(lines, self.slots)
 
-    def _pack(self, areas: Sequence[Area], usable: float) -> tuple[list[list[Area]], int]:
+    def _pack_rows(self, areas: Sequence[Area], usable: float) -> tuple[list[list[Area]], int]:
         """Areas into rows, with as many columns of boxes as make the picture compact: rather wider
         than high.
         """
         best: tuple[float, float, int] | None = None
         kept: list[list[Area]] = []
         for columns in range(1, 9):
-            wides = [self._wide(min(columns, len(a.nodes))) for a in areas]
+            wides = [self._area_width(min(columns, len(a.nodes))) for a in areas]
             if max(wides) > usable and columns > 1:
                 break
             rows: list[list[Area]] = []
@@ -131,7 +131,7 @@ class _Grid:
                 for row in rows
             )
             widest = max(
-                sum(self._wide(min(columns, len(a.nodes))) + GAP for a in row) for row in rows
+                sum(self._area_width(min(columns, len(a.nodes))) + GAP for a in row) for row in rows
             )
             cost = (max(high, 0.4 * widest), widest, columns)
             if best is None or cost < best:
@@ -139,27 +139,27 @@ class _Grid:
         assert best is not None
         return kept, best[2]
 
-    def _wide(self, columns: int) -> float:
+    def _area_width(self, columns: int) -> float:
         return 2 * PAD + columns * self.box[0] + (columns - 1) * GAP
 
-    def _lanes(self, way: Way) -> float:
-        return DOWN * len(self.down.get(way, ()))
+    def _lanes_width(self, way: Corridor) -> float:
+        return COLUMN_LANE_GAP * len(self.down.get(way, ()))
 
-    def place(self, top: float) -> Layout:
+    def place_boxes(self, top: float) -> Layout:
         """Gives everything its place."""
-        left, wide = self._across()
-        found = runs(self.lines, self.slots, self.down, left, self.box[0])
-        depth = spread(found)
+        left, wide = self._place_columns()
+        found = list_runs(self.lines, self.slots, self.down, left, self.box[0])
+        depth = assign_lanes(found)
         frames: list[Frame] = []
         bars: list[tuple[float, float]] = []
         tops: dict[Gutter, float] = {}
         y = top
         for r, row in enumerate(self.rows):
-            on_line = [a for a, area in enumerate(row) if area.on_line]
+            on_line = [a for a, area in enumerate(row) if area.is_fully_connected]
             if self.barred and on_line:
                 bars.append((y + _RISE, left[f"{r}.{on_line[-1]}"] + 28))
                 y += 2 * _RISE
-            made, y = self._row(r, y, left, wide, depth, tops)
+            made, y = self._place_row(r, y, left, wide, depth, tops)
             frames += made
         edge = max(f.x + f.width for f in frames)
         return Layout(
@@ -167,21 +167,24 @@ class _Grid:
             y,
             self.box,
             tuple(frames),
-            tuple(route(run, tops) for run in found),
+            tuple(build_route(run, tops) for run in found),
             tuple(bars),
         )
 
-    def _across(self) -> tuple[dict[str, float], dict[str, float]]:
+    def _place_columns(self) -> tuple[dict[str, float], dict[str, float]]:
         """Where each box and each area (by `row.area`) begins, and how wide the areas are."""
         left: dict[str, float] = {}
         wide: dict[str, float] = {}
         for r, row in enumerate(self.rows):
-            x = MARGIN + (16 if self.barred else 0) + self._lanes(Way())
+            x = MARGIN + (16 if self.barred else 0) + self._lanes_width(Corridor())
             for a, area in enumerate(row):
-                beside = self._lanes(Way(r, a))
+                beside = self._lanes_width(Corridor(r, a))
                 x += max(0.0, beside - GAP + 10) if beside else 0
-                inside = self._lanes(Way(r, a, inside=True))
-                left[f"{r}.{a}"], wide[f"{r}.{a}"] = x, self._wide(self.columns[area.name]) + inside
+                inside = self._lanes_width(Corridor(r, a, inside=True))
+                left[f"{r}.{a}"], wide[f"{r}.{a}"] = (
+                    x,
+                    self._area_width(self.columns[area.name]) + inside,
+                )
                 for n in area.nodes:
                     left[n.name] = (
                         x + inside + PAD + self.slots[n.name].column * (self.box[0] + GAP)
@@ -189,7 +192,7 @@ class _Grid:
                 x += wide[f"{r}.{a}"] + GAP
         return left, wide
 
-    def _row(
+    def _place_row(
         self,
         r: int,
         y: float,
@@ -205,7 +208,7 @@ class _Grid:
                 line
                 for text in (area.gateways, area.statement)
                 if text
-                for line in wrap(text, wide[f"{r}.{a}"] - 2 * PAD, SMALL)
+                for line in wrap_to_width(text, wide[f"{r}.{a}"] - 2 * PAD, SMALL)
             )
             for a, area in enumerate(row)
         ]
@@ -220,7 +223,9 @@ class _Grid:
                 for area in row
                 for n in area.nodes
             )
-            here += self.box[1] + (8 + ALONG * lanes if lanes else GAP + (8 if pinned else 0))
+            here += self.box[1] + (
+                8 + ROW_LANE_GAP * lanes if lanes else GAP + (8 if pinned else 0)
+            )
         frames = [
             Frame(
                 area,
@@ -229,34 +234,38 @@ class _Grid:
                 wide[f"{r}.{a}"],
                 here - y,
                 heads[a],
-                tuple(self._box(n, left[n.name], ys) for n in area.nodes),
+                tuple(self._place_box(n, left[n.name], ys) for n in area.nodes),
             )
             for a, area in enumerate(row)
         ]
         return frames, here + GAP
 
-    def _box(self, node: Node, x: float, tops: Sequence[float]) -> Box:
+    def _place_box(self, node: Node, x: float, tops: Sequence[float]) -> Box:
         """A cluster's box; `tops` is where each line of its row begins."""
         return Box(
             node,
             x,
             tops[self.slots[node.name].line],
-            _name(node.name, self.box[0]),
+            _wrap_name(node.name, self.box[0]),
             tuple(self.pins.get(node.name, ())),
         )
 
 
-def _name(name: str, wide: float) -> tuple[str, ...]:
-    return tuple(wrap(name, wide - 24, NAME, bold=True))
+def _wrap_name(name: str, wide: float) -> tuple[str, ...]:
+    return tuple(wrap_to_width(name, wide - 24, NAME, bold=True))
 
 
 def _box_size(nodes: Sequence[Node], room: float) -> tuple[float, float]:
     """As wide as the longest line of any box, names wrapped; as high as the one with most lines."""
     texts = [
-        max(width(t, SMALL) for t in (n.plane, n.until, *(m.word for m in n.marks))) + 44
+        max(
+            text_width(t, SMALL)
+            for t in (n.control_plane, n.expiry_text, *(m.text for m in n.marks))
+        )
+        + 44
         for n in nodes
     ]
-    names = [width(n.name, NAME, bold=True) + 24 for n in nodes]
+    names = [text_width(n.name, NAME, bold=True) + 24 for n in nodes]
     wide = (
         room
         if room < NARROW
@@ -264,5 +273,6 @@ def _box_size(nodes: Sequence[Node], room: float) -> tuple[float, float]:
     )
     return (
         wide,
-        max(len(_name(n.name, wide)) * 18 + (2 + min(len(n.marks), 3)) * LINE for n in nodes) + 20,
+        max(len(_wrap_name(n.name, wide)) * 18 + (2 + min(len(n.marks), 3)) * LINE for n in nodes)
+        + 20,
     )

@@ -36,7 +36,7 @@ _BOLD = 1.12
 
 
 @lru_cache(maxsize=4096)
-def width(text: str, size: float, *, bold: bool = False) -> float:
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a text in user units, rather too much than too little."""
     total = 0.0
     for letter in text:
@@ -46,19 +46,24 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
     return total * size * (_BOLD if bold else 1)
 
 
-def wrap(text: str, room: float, size: float, *, bold: bool = False) -> list[str]:
+def wrap_to_width(text: str, room: float, size: float, *, bold: bool = False) -> list[str]:
     """Lines no wider than `room`: broken at spaces, within a word that is too long after a hyphen,
     a dot or a colon, else anywhere.
     """
     lines = [""]
     for piece in re.findall(r" +|[^ ]+", text):
         left = piece
-        if width(lines[-1] + left.rstrip(), size, bold=bold) > room and lines[-1].strip():
+        if text_width(lines[-1] + left.rstrip(), size, bold=bold) > room and lines[-1].strip():
             lines.append("")
             left = left.lstrip()
-        while width(left.rstrip(), size, bold=bold) > room and len(left) > 1:
+        while text_width(left.rstrip(), size, bold=bold) > room and len(left) > 1:
             most = next(
-                (i for i in range(len(left), 1, -1) if width(left[:i], size, bold=bold) <= room), 1
+                (
+                    i
+                    for i in range(len(left), 1, -1)
+                    if text_width(left[:i], size, bold=bold) <= room
+                ),
+                1,
             )
             cut = max(left.rfind(sign, 0, most) for sign in "-.:") + 1 or most
             lines[-1] = left[:cut]

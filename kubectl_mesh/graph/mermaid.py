@@ -36,31 +36,37 @@ _STROKES = {
 }
 
 
-def mermaid(picture: Picture) -> str:
+def mermaid_text(picture: Picture) -> str:
     """The flowchart."""
     lines = [
         _SETTINGS,
         "flowchart TB",
-        f"  accTitle: {_line(picture.title)}",
-        f"  accDescr: {_line('; '.join((*picture.facts, picture.statement, picture.sum)))}",
+        f"  accTitle: {_escape_line(picture.title)}",
+        (
+            "  accDescr:"
+            f" {_escape_line('; '.join((*picture.facts, picture.statement, picture.summary)))}"
+        ),
     ]
     ids = {node.name: f"c{i}" for i, node in enumerate(picture.nodes)}
     for i, area in enumerate(picture.areas):
         lines += [
-            f'  subgraph n{i}["{_area(area)}"]',
-            *(f'    {ids[n.name]}["{_node(n)}"]:::{n.state}' for n in area.nodes),
+            f'  subgraph n{i}["{_area_text(area)}"]',
+            *(f'    {ids[n.name]}["{_node_text(n)}"]:::{n.state}' for n in area.nodes),
         ]
         lines += [
-            *(f"    {ids[upper.name]} ~~~ {ids[lower.name]}" for upper, lower in area.below),
+            *(
+                f"    {ids[upper.name]} ~~~ {ids[lower.name]}"
+                for upper, lower in area.vertical_pairs
+            ),
             "  end",
         ]
-    links: list[str | None] = [None for area in picture.areas for _ in area.below]
-    on_line = [i for i, area in enumerate(picture.areas) if area.on_line]
+    links: list[str | None] = [None for area in picture.areas for _ in area.vertical_pairs]
+    on_line = [i for i, area in enumerate(picture.areas) if area.is_fully_connected]
     whole = [
         *([picture.statement] if picture.statement else []),
-        *(f"{SIGNS['broken']} {f.word}" for f in picture.findings if f.severity == "error"),
+        *(f"{SIGNS['broken']} {f.short_text}" for f in picture.findings if f.severity == "error"),
     ]
-    lines += [f'  mesh{{{{"{_lines(whole)}"}}}}:::mesh']
+    lines += [f'  mesh{{{{"{_label_text(whole)}"}}}}:::mesh']
     for i in on_line:
         lines.append(f"  mesh --- n{i}")
         links.append(_STROKES["both"])
@@ -71,7 +77,7 @@ def mermaid(picture: Picture) -> str:
         lines.append(f"  {ids[line.source]} {_ARROWS[line.kind]} {ids[line.target]}")
         links.append(_STROKES[line.kind])
     if picture.notes:
-        lines.append(f'  notes["{_lines([n.text for n in picture.notes])}"]')
+        lines.append(f'  notes["{_label_text([n.text for n in picture.notes])}"]')
     used = {n.state for n in picture.nodes} | {"mesh"}
     lines += [f"  classDef {state} {style}" for state, style in _CLASSES.items() if state in used]
     for colour in dict.fromkeys(filter(None, links)):
@@ -80,33 +86,33 @@ def mermaid(picture: Picture) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _area(area: Area) -> str:
-    return _lines(
+def _area_text(area: Area) -> str:
+    return _label_text(
         [f"network {area.name}", area.gateways, *([area.statement] if area.statement else [])]
     )
 
 
-def _node(node: Node) -> str:
-    return _lines(
+def _node_text(node: Node) -> str:
+    return _label_text(
         [
-            f"<b>{_text(node.name)}</b>",
-            _text(node.plane),
-            _text(node.until),
-            *(_text(f"{SIGNS[m.state]} {m.word}") for m in node.marks),
+            f"<b>{_escape_label(node.name)}</b>",
+            _escape_label(node.control_plane),
+            _escape_label(node.expiry_text),
+            *(_escape_label(f"{SIGNS[m.state]} {m.text}") for m in node.marks),
         ],
         raw=True,
     )
 
 
-def _lines(parts: list[str], *, raw: bool = False) -> str:
-    return "<br/>".join(parts if raw else map(_text, parts))
+def _label_text(parts: list[str], *, raw: bool = False) -> str:
+    return "<br/>".join(parts if raw else map(_escape_label, parts))
 
 
-def _text(text: str) -> str:
+def _escape_label(text: str) -> str:
     """A text in a label: whatever could end it, or be taken for markup, as an entity."""
     return re.sub(r"[^\w .,:()+/…✓✗∅·-]", lambda m: f"#{ord(m[0])};", text)
 
 
-def _line(text: str) -> str:
+def _escape_line(text: str) -> str:
     """A text of its own line."""
     return re.sub(r"[^\w .,:()+/·-]", ",", text)

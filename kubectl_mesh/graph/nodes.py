@@ -15,7 +15,7 @@ STATES = ("broken", "pending", "warning", "off", "ok")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PictureInputs:
     """What the picture is made from. `changes` None: the tree could not be compared."""
 
     plan: Plan
@@ -24,8 +24,8 @@ class Seen:
     findings: Sequence[tuple[str, Problem]]
     """What the checks found: the severity, and the problem with the check's id."""
     kind: str
-    only: frozenset[str] | None = None
-    on: datetime | None = None
+    selected_clusters: frozenset[str] | None = None
+    day: datetime | None = None
     """The day on which dates are judged; None: they are told and not judged."""
 
 
@@ -34,7 +34,7 @@ class Mark:
     """A word with its state, as it stands in a cluster's box."""
 
     state: str
-    word: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,15 @@ class Node:
 
     name: str
     member: Member
-    plane: str
+    control_plane: str
     """Istio's version, or whose istiod serves the cluster."""
-    until: str
+    expiry_text: str
     certificate: Certificate | None
     marks: tuple[Mark, ...]
     tree: str
     tokens: tuple[Token, ...]
     findings: tuple[Finding, ...]
-    near: bool = False
+    is_neighbour: bool = False
     """It is here for the sake of another that was asked for."""
 
     @property
@@ -80,7 +80,7 @@ class Area:
     marks: tuple[Mark, ...]
     nodes: tuple[Node, ...]
     statement: str
-    on_line: bool
+    is_fully_connected: bool
     """All clusters of the areas on the line read each other."""
     findings: tuple[Finding, ...]
 
@@ -92,13 +92,13 @@ class Area:
         return len(self.nodes) if len(self.nodes) < 4 else math.isqrt(len(self.nodes) - 1) + 1
 
     @property
-    def below(self) -> tuple[tuple[Node, Node], ...]:
+    def vertical_pairs(self) -> tuple[tuple[Node, Node], ...]:
         """Which cluster should stand right above which."""
         return tuple(zip(self.nodes, self.nodes[self.columns :], strict=False))
 
 
-def node(
-    seen: Seen, name: str, tree: Mapping[str, FolderChange], findings: tuple[Finding, ...]
+def build_node(
+    seen: PictureInputs, name: str, tree: Mapping[str, FolderChange], findings: tuple[Finding, ...]
 ) -> Node:
     """A cluster, with what is known of it."""
     member = seen.plan.members[name]
@@ -114,29 +114,31 @@ def node(
     return Node(
         name,
         member,
-        _plane(member),
-        _until(seen, member, certificate, broken=broken),
+        _control_plane_text(member),
+        _expiry_text(seen, member, certificate, broken=broken),
         certificate,
-        _marks(seen, member, state, findings),
+        _list_marks(seen, member, state, findings),
         state,
-        _tokens(member),
+        _list_tokens(member),
         findings,
-        near=seen.only is not None and name not in seen.only,
+        is_neighbour=seen.selected_clusters is not None and name not in seen.selected_clusters,
     )
 
 
-def _plane(member: Member) -> str:
+def _control_plane_text(member: Member) -> str:
     if member.primary is not None:
         return f"served by {member.primary.name}"
-    told = [
+    releases = [
         (r.version or "version not stated")
         + (f" ({r.revision})" if r.revision not in (None, "default") else "")
         for r in member.cluster.releases
     ]
-    return f"Istio {' + '.join(told)}"
+    return f"Istio {' + '.join(releases)}"
 
 
-def _until(seen: Seen, member: Member, certificate: Certificate | None, *, broken: bool) -> str:
+def _expiry_text(
+    seen: PictureInputs, member: Member, certificate: Certificate | None, *, broken: bool
+) -> str:
     issuer = seen.plan.topology.issuer
     if member.primary is not None:
         return "no CA of its own"
@@ -147,7 +149,7 @@ def _until(seen: Seen, member: Member, certificate: Certificate | None, *, broke
     return f"CA until {certificate.not_after:%Y-%m-%d}"
 
 
-def _tokens(member: Member) -> tuple[Token, ...]:
+def _list_tokens(member: Member) -> tuple[Token, ...]:
     found = []
     for peer, login in sorted(member.logins.items()):
         text = login.get("token")
@@ -160,12 +162,14 @@ def _tokens(member: Member) -> tuple[Token, ...]:
     return tuple(found)
 
 
-def _marks(seen: Seen, member: Member, tree: str, findings: Sequence[Finding]) -> tuple[Mark, ...]:
+def _list_marks(
+    seen: PictureInputs, member: Member, tree: str, findings: Sequence[Finding]
+) -> tuple[Mark, ...]:
     """The words in a box: what is broken by its check's id, then what is awaited, then warnings;
     else that all is well.
     """
     found = {
-        Mark("broken", f.word): None
+        Mark("broken", f.short_text): None
         for f in findings
         if f.severity == "error" and f.id != "tree-current"
     }
@@ -177,7 +181,7 @@ def _marks(seen: Seen, member: Member, tree: str, findings: Sequence[Finding]) -
     if tree in ("not rendered", "out of date"):
         found |= {Mark("pending", tree): None}
     found |= {
-        Mark("warning", f.word): None
+        Mark("warning", f.short_text): None
         for f in findings
         if f.severity == "warning" and not f.id.endswith("-pending")
     }
@@ -186,8 +190,8 @@ def _marks(seen: Seen, member: Member, tree: str, findings: Sequence[Finding]) -
     return tuple(found) or (Mark("ok", tree) if tree != "not compared" else Mark("pending", tree),)
 
 
-def area(
-    seen: Seen,
+def build_area(
+    seen: PictureInputs,
     network: str,
     nodes: tuple[Node, ...],
     statement: str,
@@ -218,7 +222,7 @@ def area(
     else:
         text = "no gateway"
     marks = [
-        Mark("broken" if f.severity == "error" else "warning", f.word)
+        Mark("broken" if f.severity == "error" else "warning", f.short_text)
         for f in findings
         if not f.id.endswith("-pending")
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from kubectl_mesh.graph.findings import Finding
 from kubectl_mesh.graph.nodes import Area, Node
 from kubectl_mesh.graph.picture import Picture
-from kubectl_mesh.graph.svg import drawing
+from kubectl_mesh.graph.svg import draw_picture
 from kubectl_mesh.model import Certificate, Pending
 from kubectl_mesh.text import escape_for_terminal
 
@@ -28,7 +28,9 @@ room for lines.
 """
 
 
-def page(picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[str, Any]]) -> str:
+def page_text(
+    picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[str, Any]]
+) -> str:
     """The page. `files` are its templates, `checks` what was asked: id, category, status, sentence,
     and what is unknown.
     """
@@ -36,26 +38,27 @@ def page(picture: Picture, files: Mapping[str, str], checks: Sequence[Mapping[st
     script = files["graph.js"]
     drawings = "\n".join(
         '<div class="drawing'
-        f' {name}">\n{drawing(picture, wide, f"{name}-", wires=wires, heading=False)}</div>'
+        f' {name}">\n{draw_picture(picture, wide, f"{name}-", wires=wires, heading=False)}</div>'
         for name, wide, wires in WIDTHS
     )
     return Template(files["graph.html"]).substitute(
         policy=(
-            f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src"
+            f"default-src 'none'; script-src '{_csp_hash(script)}'; style-src"
+            f" '{_csp_hash(style)}'; img-src"
             " data:; base-uri 'none'; form-action 'none'"
         ),
         title=escape(escape_for_terminal(picture.title)),
         facts=escape(escape_for_terminal(" · ".join(picture.facts))),
         state=picture.state,
-        sum=escape(picture.sum),
+        sum=escape(picture.summary),
         drawings=drawings,
         style=style,
-        data=_script_safe(data(picture, checks)),
+        data=_script_safe(page_data(picture, checks)),
         script=script,
     )
 
 
-def _hash(text: str) -> str:
+def _csp_hash(text: str) -> str:
     """How a Content-Security-Policy names an inline script or style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
@@ -66,28 +69,28 @@ def _script_safe(value: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def page_data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the script shows."""
-    seen, reading = picture.seen, picture.reading
+    seen, reading = picture.inputs, picture.discovery
     nodes = picture.nodes
-    shown = [reading.index[n.name] for n in nodes]
+    shown = [reading.positions[n.name] for n in nodes]
     pending = seen.plan.pending
     made = any("/" not in path for path in seen.pki.new_files)
     value = {
         "mesh": picture.title,
-        "on": f"{seen.on:%Y-%m-%dT%H:%M:%SZ}" if seen.on is not None else None,
+        "on": f"{seen.day:%Y-%m-%dT%H:%M:%SZ}" if seen.day is not None else None,
         "statement": picture.statement,
         "clusters": [
-            _cluster(n, [p for p in pending if p.kind != "gateway" and p.subject == n.name])
+            _cluster_json(n, [p for p in pending if p.kind != "gateway" and p.subject == n.name])
             for n in nodes
         ],
         "networks": [
-            _network(a, [p for p in pending if p.kind == "gateway" and p.subject == a.name])
+            _network_json(a, [p for p in pending if p.kind == "gateway" and p.subject == a.name])
             for a in picture.areas
         ],
-        "roots": [] if made else [_certificate(c) for c in seen.pki.roots],
+        "roots": [] if made else [_certificate_json(c) for c in seen.pki.roots],
         "rows": ["".join(reading.rows[n.name][i] for i in shown) for n in nodes],
-        "whole": [n.name for n in nodes if n.name in reading.whole],
+        "whole": [n.name for n in nodes if n.name in reading.pending_clusters],
         "lines": [
             {"kind": line.kind, "source": line.source, "target": line.target, "text": line.text}
             for line in picture.lines
@@ -95,7 +98,7 @@ def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "notes": [
             {"kind": n.kind, "text": n.text, "clusters": list(n.clusters)} for n in picture.notes
         ],
-        "findings": _findings(picture.findings),
+        "findings": _findings_json(picture.findings),
         "checks": [
             {
                 key: c[key]
@@ -105,20 +108,20 @@ def data(picture: Picture, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any
             for c in checks
         ],
     }
-    shown_value: dict[str, Any] = _visible(value)
+    shown_value: dict[str, Any] = _escape_invisible(value)
     return shown_value
 
 
-def _visible(value: Any) -> Any:
+def _escape_invisible(value: Any) -> Any:
     """The same with nothing in it that makes a text look other than it is."""
     if isinstance(value, str):
         return escape_for_terminal(value)
     if isinstance(value, dict):
-        return {key: _visible(inner) for key, inner in value.items()}
-    return [_visible(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _escape_invisible(inner) for key, inner in value.items()}
+    return [_escape_invisible(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _cluster(node: Node, pending: Sequence[Pending]) -> dict[str, Any]:
+def _cluster_json(node: Node, pending: Sequence[Pending]) -> dict[str, Any]:
     member, cluster = node.member, node.member.cluster
     return {
         "name": node.name,
@@ -129,10 +132,12 @@ def _cluster(node: Node, pending: Sequence[Pending]) -> dict[str, Any]:
         "credential": cluster.credential.kind,
         "joined": cluster.is_joined,
         "primary": member.primary.name if member.primary is not None else None,
-        "plane": node.plane,
+        "plane": node.control_plane,
         "gateway": member.gateway_kind,
-        "until": node.until,
-        "certificate": _certificate(node.certificate) if node.certificate is not None else None,
+        "until": node.expiry_text,
+        "certificate": _certificate_json(node.certificate)
+        if node.certificate is not None
+        else None,
         "tokens": [
             {
                 "peer": t.peer,
@@ -142,23 +147,23 @@ def _cluster(node: Node, pending: Sequence[Pending]) -> dict[str, Any]:
         ],
         "tree": node.tree,
         "state": node.state,
-        "marks": [[m.state, m.word] for m in node.marks],
-        "pending": _pending(pending),
-        "findings": _findings(node.findings),
+        "marks": [[m.state, m.text] for m in node.marks],
+        "pending": _pending_json(pending),
+        "findings": _findings_json(node.findings),
     }
 
 
-def _network(area: Area, pending: Sequence[Pending]) -> dict[str, Any]:
+def _network_json(area: Area, pending: Sequence[Pending]) -> dict[str, Any]:
     return {
         "name": area.name,
         "gateways": area.gateways,
         "statement": area.statement,
-        "pending": _pending(pending),
-        "findings": _findings(area.findings),
+        "pending": _pending_json(pending),
+        "findings": _findings_json(area.findings),
     }
 
 
-def _certificate(certificate: Certificate) -> dict[str, str]:
+def _certificate_json(certificate: Certificate) -> dict[str, str]:
     return {
         "subject": certificate.subject,
         "issuer": certificate.issuer,
@@ -170,11 +175,11 @@ def _certificate(certificate: Certificate) -> dict[str, str]:
     }
 
 
-def _pending(pending: Sequence[Pending]) -> list[dict[str, str]]:
+def _pending_json(pending: Sequence[Pending]) -> list[dict[str, str]]:
     return [p.pending_json() for p in pending]
 
 
-def _findings(findings: Sequence[Finding]) -> list[dict[str, str]]:
+def _findings_json(findings: Sequence[Finding]) -> list[dict[str, str]]:
     return [
         {"severity": f.severity, "id": f.id, "where": f.where, "what": f.what, "fix": f.fix}
         for f in findings

@@ -5,14 +5,14 @@ sentence on the whole.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.graph.edges import Line, Note, Reading, readings
-from kubectl_mesh.graph.findings import Finding, by_subject
-from kubectl_mesh.graph.nodes import Area, Node, Seen, area, node
-from kubectl_mesh.graph.summary import natural, summary
+from kubectl_mesh.graph.edges import Discovery, Line, Note, read_discovery
+from kubectl_mesh.graph.findings import Finding, group_by_subject
+from kubectl_mesh.graph.nodes import Area, Node, PictureInputs, build_area, build_node
+from kubectl_mesh.graph.summary import natural_sort_key, summarize_edges
 from kubectl_mesh.model import Plan
 from kubectl_mesh.text import count_text
 
-FINE = "nothing is pending, nothing is broken"
+NOTHING_WRONG = "nothing is pending, nothing is broken"
 """The sentence of a mesh of which nothing has to be said."""
 
 
@@ -22,7 +22,7 @@ class Picture:
 
     title: str
     facts: tuple[str, ...]
-    sum: str
+    summary: str
     """Of the whole: what is broken or pending, in a sentence."""
     state: str
     """The worst of all: `ok`, `pending` or `broken`."""
@@ -30,8 +30,8 @@ class Picture:
     statement: str
     lines: tuple[Line, ...]
     notes: tuple[Note, ...]
-    reading: Reading
-    seen: Seen
+    discovery: Discovery
+    inputs: PictureInputs
     findings: tuple[Finding, ...]
     """Those of the mesh as a whole."""
 
@@ -41,29 +41,32 @@ class Picture:
         return tuple(n for a in self.areas for n in a.nodes)
 
 
-def picture(seen: Seen) -> Picture:
+def build_picture(seen: PictureInputs) -> Picture:
     """Lays out in words what is to be seen."""
     plan = seen.plan
-    found = by_subject(plan, seen.findings)
-    reading = readings(plan, seen.changes)
-    shown = _shown(reading, plan, seen.only)
-    told = summary(plan, reading, shown, seen.only)
+    found = group_by_subject(plan, seen.findings)
+    reading = read_discovery(plan, seen.changes)
+    shown = _select_clusters(reading, plan, seen.selected_clusters)
+    edge_summary = summarize_edges(plan, reading, shown, seen.selected_clusters)
     tree = {c.name: c for c in seen.changes or ()}
     areas = []
-    for network in sorted({plan.members[name].cluster.network for name in shown}, key=natural):
+    for network in sorted(
+        {plan.members[name].cluster.network for name in shown}, key=natural_sort_key
+    ):
         names = sorted(
-            (name for name in shown if plan.members[name].cluster.network == network), key=natural
+            (name for name in shown if plan.members[name].cluster.network == network),
+            key=natural_sort_key,
         )
         nodes = tuple(
-            node(seen, name, tree, tuple(found.get(("cluster", name), ()))) for name in names
+            build_node(seen, name, tree, tuple(found.get(("cluster", name), ()))) for name in names
         )
         areas.append(
-            area(
+            build_area(
                 seen,
                 network,
                 nodes,
-                told.areas.get(network, ""),
-                network in told.on_line,
+                edge_summary.areas.get(network, ""),
+                network in edge_summary.fully_connected,
                 tuple(found.get(("network", network), ())),
             )
         )
@@ -71,17 +74,17 @@ def picture(seen: Seen) -> Picture:
     whole = tuple(found.get(("", ""), ()))
     return Picture(
         f"mesh {plan.topology.mesh_id}",
-        _facts(seen, nodes, len(areas)),
-        *_sum(nodes, areas, told.lines, told.notes, whole),
+        _list_facts(seen, nodes, len(areas)),
+        *_summarize(nodes, areas, edge_summary.lines, edge_summary.notes, whole),
         tuple(areas),
-        told.statement,
-        told.lines,
+        edge_summary.statement,
+        edge_summary.lines,
         (
-            told.notes
+            edge_summary.notes
             if seen.changes is not None
             else (
                 Note("pending", "the tree could not be compared with a render: see what is broken"),
-                *told.notes,
+                *edge_summary.notes,
             )
         ),
         reading,
@@ -90,7 +93,7 @@ def picture(seen: Seen) -> Picture:
     )
 
 
-def _shown(reading: Reading, plan: Plan, only: frozenset[str] | None) -> frozenset[str]:
+def _select_clusters(reading: Discovery, plan: Plan, only: frozenset[str] | None) -> frozenset[str]:
     """The clusters that were asked for, and those that they are tied to."""
     if only is None:
         return frozenset(plan.members)
@@ -98,7 +101,7 @@ def _shown(reading: Reading, plan: Plan, only: frozenset[str] | None) -> frozens
         other
         for name in only
         for other in plan.members
-        if reading.of(name, other) != "." or reading.of(other, name) != "."
+        if reading.edge_state(name, other) != "." or reading.edge_state(other, name) != "."
     }
     serving = {
         m.primary.name for name, m in plan.members.items() if name in only and m.primary is not None
@@ -109,7 +112,7 @@ def _shown(reading: Reading, plan: Plan, only: frozenset[str] | None) -> frozens
     return only | tied | serving | served
 
 
-def _facts(seen: Seen, nodes: Sequence[Node], networks: int) -> tuple[str, ...]:
+def _list_facts(seen: PictureInputs, nodes: Sequence[Node], networks: int) -> tuple[str, ...]:
     versions = sorted(
         {
             r.version
@@ -118,7 +121,7 @@ def _facts(seen: Seen, nodes: Sequence[Node], networks: int) -> tuple[str, ...]:
             for r in n.member.cluster.releases
             if r.version
         },
-        key=_version,
+        key=_version_key,
     )
     ran = (
         f"Istio {versions[0]}"
@@ -137,15 +140,15 @@ def _facts(seen: Seen, nodes: Sequence[Node], networks: int) -> tuple[str, ...]:
         f"{clusters} on {count_text(networks, 'network')}",
         plane,
         f"kind {seen.kind}",
-        _root(seen),
+        _root_text(seen),
     )
 
 
-def _version(text: str) -> tuple[int, ...]:
+def _version_key(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
-def _root(seen: Seen) -> str:
+def _root_text(seen: PictureInputs) -> str:
     topology = seen.plan.topology
     if topology.issuer in ("cert-manager", "istio-csr"):
         return f"root of {topology.issuer}"
@@ -162,7 +165,7 @@ def _root(seen: Seen) -> str:
     return f"{several} until {last:%Y-%m-%d}"
 
 
-def _sum(
+def _summarize(
     nodes: Sequence[Node],
     areas: Sequence[Area],
     lines: Sequence[Line],
@@ -180,7 +183,7 @@ def _sum(
     )
     kinds = [line.kind for line in lines] + [note.kind for note in notes]
     edges = [kinds.count(kind) for kind in ("broken", "pending")]
-    told = [
+    parts = [
         f"{count_text(number, noun)} {word}"
         for number, noun, word in (
             (broken, "cluster", "broken"),
@@ -192,5 +195,5 @@ def _sum(
         )
         if number
     ]
-    state = "broken" if broken or errors or edges[0] else "pending" if told else "ok"
-    return ", ".join(told) or FINE, state
+    state = "broken" if broken or errors or edges[0] else "pending" if parts else "ok"
+    return ", ".join(parts) or NOTHING_WRONG, state

@@ -24,34 +24,38 @@ BADGES = {
     "broken": '<path d="M-4.5-11H4.5L11-4.5V4.5L4.5 11H-4.5L-11 4.5V-4.5z"/>',
 }
 """Each kind of line has a shape for its number."""
-GATE = '<path d="M-6-9H6L11 0 6 9H-6L-11 0z"/>'
+GATEWAY_SHAPE = '<path d="M-6-9H6L11 0 6 9H-6L-11 0z"/>'
 
 
-def px(value: float) -> str:
+def px_text(value: float) -> str:
     """A length, to a tenth."""
     return f"{value:.1f}".removesuffix(".0")
 
 
-def written(x: float, y: float, words: str, kind: str = "") -> str:
+def text_element(x: float, y: float, words: str, kind: str = "") -> str:
     """A line of text."""
     named = f' class="{kind}"' if kind else ""
-    return f'<text x="{px(x)}" y="{px(y)}"{named}>{escape(words)}</text>'
+    return f'<text x="{px_text(x)}" y="{px_text(y)}"{named}>{escape(words)}</text>'
 
 
-def icon(state: str, x: float, y: float) -> str:
+def icon_element(state: str, x: float, y: float) -> str:
     """The sign of a state, around a point."""
-    return f'<g class="icon {state}" transform="translate({px(x)} {px(y)})">{ICONS[state]}</g>'
-
-
-def badge(kind: str, number: int, x: float, y: float, text: str) -> str:
-    """The number of a line, around a point; what it means is told on hovering."""
     return (
-        f'<g class="badge {kind}" data-line="{number}" transform="translate({px(x)}'
-        f' {px(y)})"><title>{escape(text)}</title>{BADGES[kind]}<text y="4">{number}</text></g>'
+        f'<g class="icon {state}" transform="translate({px_text(x)}'
+        f' {px_text(y)})">{ICONS[state]}</g>'
     )
 
 
-def tips(prefix: str) -> list[str]:
+def badge_element(kind: str, number: int, x: float, y: float, text: str) -> str:
+    """The number of a line, around a point; what it means is told on hovering."""
+    return (
+        f'<g class="badge {kind}" data-line="{number}" transform="translate({px_text(x)}'
+        f' {px_text(y)})"><title>{escape(text)}</title>{BADGES[kind]}<text'
+        f' y="4">{number}</text></g>'
+    )
+
+
+def marker_elements(prefix: str) -> list[str]:
     """The ends of lines."""
     arrow = (
         '<marker id=\'{0}{1}\' class="tip {1}" viewBox="0 0 10 10" refX="9" refY="5"'

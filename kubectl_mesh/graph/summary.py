@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 
-from kubectl_mesh.graph.edges import BROKEN, NONE, STALE, WAITS, Edges, Line, Note, Reading
+from kubectl_mesh.graph.edges import BROKEN, NO_EDGE, STALE, WAITS, Discovery, Edges, Line, Note
 from kubectl_mesh.model import Plan
 from kubectl_mesh.text import count_text
 
-MANY, MOST = 5, 24
+NOTE_THRESHOLD, MOST_LINES = 5, 24
 """From this many edges of one kind at one cluster on they are said in a note; and so many lines are
 drawn at most.
 """
@@ -24,7 +24,7 @@ FORTH, BACK = "forth", "back"
 """How the clusters of a pair read each other: of `ALONE` only one has an istiod; of `FORTH` the
 first reads the second only.
 """
-WHOLE = (BOTH, ALONE)
+CONNECTED_KINDS = (BOTH, ALONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Summary:
 
     statement: str
     areas: dict[str, str]
-    on_line: frozenset[str]
+    fully_connected: frozenset[str]
     lines: tuple[Line, ...]
     notes: tuple[Note, ...]
 
@@ -53,7 +53,7 @@ class _Pair:
 
 
 @dataclass(slots=True)
-class _Between:
+class _PairGroup:
     """The pairs within a network, or between two: counted, and created one by one only where they
     are drawn.
     """
@@ -68,7 +68,7 @@ class _Between:
     readers: set[str] = field(default_factory=set)
     """The networks of those that read and are not read."""
 
-    def add(self, first: str, bit: int, found: Mapping[str, int], declared: int) -> None:
+    def add_pairs(self, first: str, bit: int, found: Mapping[str, int], declared: int) -> None:
         """Adds the pairs of a cluster with later ones."""
         self.rows.append((first, found))
         for kind, bits in found.items():
@@ -76,7 +76,9 @@ class _Between:
             self.clusters |= bits | bit
         self.declared += declared
 
-    def pairs(self, reading: Reading, edges: Edges, without: Sequence[str]) -> Iterator[_Pair]:
+    def list_pairs(
+        self, reading: Discovery, edges: Edges, without: Sequence[str]
+    ) -> Iterator[_Pair]:
         """The pairs in the order of the plan, without those of some kinds."""
         for first, found in self.rows:
             kinds = {
@@ -86,10 +88,10 @@ class _Between:
                 for place in _places(bits)
             }
             for place in sorted(kinds):
-                yield _pair(reading, edges, kinds[place], first, reading.names[place])
+                yield _build_pair(reading, edges, kinds[place], first, reading.names[place])
 
     @property
-    def full(self) -> bool:
+    def is_mostly_connected(self) -> bool:
         """Whether most of them read each other: then what is missing is drawn, else what exists."""
         return self.declared > 0 and 2 * self.declared >= self.counts.total()
 
@@ -100,9 +102,9 @@ class _Between:
         return len(self.readers) == 1 and forth_and_back == self.counts.total()
 
     @property
-    def whole(self) -> bool:
+    def is_fully_connected(self) -> bool:
         """Whether all read each other."""
-        return all(kind in WHOLE for kind in self.counts)
+        return all(kind in CONNECTED_KINDS for kind in self.counts)
 
 
 def _places(bits: int) -> Iterator[int]:
@@ -113,40 +115,40 @@ def _places(bits: int) -> Iterator[int]:
         bits ^= low
 
 
-def natural(name: str) -> tuple[tuple[str, int], ...]:
+def natural_sort_key(name: str) -> tuple[tuple[str, int], ...]:
     """Sorts `east-10` after `east-9`."""
     return tuple(
         (text, int(number or -1)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", name)
     )
 
 
-def summary(
-    plan: Plan, reading: Reading, shown: AbstractSet[str], only: frozenset[str] | None
+def summarize_edges(
+    plan: Plan, reading: Discovery, shown: AbstractSet[str], only: frozenset[str] | None
 ) -> Summary:
     """Splits the edges into sentences, lines and notes."""
     names = [n for n in plan.members if n in shown and plan.members[n].cluster.is_joined]
     network = {n: plan.members[n].cluster.network for n in names}
     size = {a: [n for n in names if network[n] == a] for a in sorted(set(network.values()))}
-    edges = reading.edges()
-    between = _pairs(plan, reading, edges, size, only)
-    on_line = _on_line(size, between)
-    lines, common = _split(between, on_line, reading, edges, size)
-    bundled, left = _bundle(lines, size)
+    edges = reading.to_edges()
+    between = _group_pairs(plan, reading, edges, size, only)
+    on_line = _find_fully_connected(size, between)
+    lines, common = _split_pairs(between, on_line, reading, edges, size)
+    bundled, left = _bundle_pairs(lines, size)
     drawn, uncounted = _draw_urgent(left)
     served = _served_lines(plan, shown)
     return Summary(
-        _statement(size, between, on_line, only, reading),
-        {a: _within(between[a, a], size[a], reading) for a in size},
+        _mesh_statement(size, between, on_line, only, reading),
+        {a: _network_statement(between[a, a], size[a], reading) for a in size},
         on_line if len(on_line) > 1 else frozenset(),
-        (*drawn, *(served if len(served) <= MOST // 2 else ())),
+        (*drawn, *(served if len(served) <= MOST_LINES // 2 else ())),
         (*bundled, *common, *uncounted),
     )
 
 
-def _split(
-    between: Mapping[tuple[str, str], _Between],
+def _split_pairs(
+    between: Mapping[tuple[str, str], _PairGroup],
     on_line: frozenset[str],
-    reading: Reading,
+    reading: Discovery,
     edges: Edges,
     size: Mapping[str, Sequence[str]],
 ) -> tuple[list[_Pair], list[Note]]:
@@ -154,7 +156,7 @@ def _split(
     lines: list[_Pair] = []
     notes: list[Note] = []
     for (a, b), group in between.items():
-        many, both = a != b and group.counts.total() >= MANY, (*size[a], *size[b])
+        many, both = a != b and group.counts.total() >= NOTE_THRESHOLD, (*size[a], *size[b])
         if many and group.is_one_way:
             reader, other = (a, b) if a in group.readers else (b, a)
             text = (
@@ -162,25 +164,26 @@ def _split(
                 " back"
             )
             notes.append(Note("one-way", text, both))
-        elif many and group.full and not {a, b} <= on_line:
+        elif many and group.is_mostly_connected and not {a, b} <= on_line:
             notes.append(Note("both", f"clusters of {a} and {b} read each other", both))
-            lines += group.pairs(reading, edges, WHOLE)
+            lines += group.list_pairs(reading, edges, CONNECTED_KINDS)
         else:
-            said = group.full and (a == b or {a, b} <= on_line)
-            lines += group.pairs(reading, edges, WHOLE if said else (CUT,))
+            said = group.is_mostly_connected and (a == b or {a, b} <= on_line)
+            lines += group.list_pairs(reading, edges, CONNECTED_KINDS if said else (CUT,))
     return lines, notes
 
 
 def _draw_urgent(pairs: Sequence[_Pair]) -> tuple[list[Line], list[Note]]:
     """The most urgent pairs as lines, and a note that counts the rest."""
     left = sorted(pairs, key=lambda p: _URGENCY.index(p.kind))
-    drawn = [Line(p.kind, p.first, p.second, p.text) for p in left[:MOST]]
-    if len(left) <= MOST:
+    drawn = [Line(p.kind, p.first, p.second, p.text) for p in left[:MOST_LINES]]
+    if len(left) <= MOST_LINES:
         return drawn, []
-    counts = {kind: sum(p.kind == kind for p in left[MOST:]) for kind in _URGENCY}
+    counts = {kind: sum(p.kind == kind for p in left[MOST_LINES:]) for kind in _URGENCY}
     listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
     text = (
-        f"{count_text(len(left) - MOST, 'more pair')} not drawn ({listed}): ask for some clusters"
+        f"{count_text(len(left) - MOST_LINES, 'more pair')} not drawn ({listed}): ask for some"
+        " clusters"
         " with"
         " --cluster, or for -o html"
     )
@@ -200,35 +203,35 @@ def _served_lines(plan: Plan, shown: AbstractSet[str]) -> list[Line]:
     ]
 
 
-def _pairs(
+def _group_pairs(
     plan: Plan,
-    reading: Reading,
+    reading: Discovery,
     edges: Edges,
     size: Mapping[str, Sequence[str]],
     only: frozenset[str] | None,
-) -> dict[tuple[str, str], _Between]:
+) -> dict[tuple[str, str], _PairGroup]:
     """The pairs of clusters of which one has an istiod that could read the other, by their
     networks.
     """
-    bit = {name: 1 << place for name, place in reading.index.items()}
+    bit = {name: 1 << place for name, place in reading.positions.items()}
     network = {name: area for area, names in size.items() for name in names}
     at = {area: sum(bit[name] for name in names) for area, names in size.items()}
     able = sum(bit[name] for name in reading.names if plan.members[name].primary is None)
     asked = sum(bit[name] for name in network if only is None or name in only)
-    between = {(a, b): _Between() for a in size for b in size if a <= b}
+    between = {(a, b): _PairGroup() for a in size for b in size if a <= b}
     for first in (name for name in reading.names if name in network):
         later = (
             ~(2 * bit[first] - 1)
             & (-1 if bit[first] & asked else asked)
             & (-1 if bit[first] & able else able)
         )
-        kinds, declared = _kinds(edges, first, able, is_able=bool(bit[first] & able))
+        kinds, declared = _classify_pairs(edges, first, able, is_able=bool(bit[first] & able))
         for area, inside in at.items():
             among = later & inside
             found = {kind: bits & among for kind, bits in kinds.items() if bits & among}
             if found:
                 group = between[min(network[first], area), max(network[first], area)]
-                group.add(first, bit[first], found, (declared & among).bit_count())
+                group.add_pairs(first, bit[first], found, (declared & among).bit_count())
                 group.readers |= {
                     reader
                     for kind, reader in ((FORTH, network[first]), (BACK, area))
@@ -237,7 +240,9 @@ def _pairs(
     return between
 
 
-def _kinds(edges: Edges, first: str, able: int, *, is_able: bool) -> tuple[dict[str, int], int]:
+def _classify_pairs(
+    edges: Edges, first: str, able: int, *, is_able: bool
+) -> tuple[dict[str, int], int]:
     """The pairs of a cluster with others by kind, and those of which each istiod reads the other;
     both as bits.
     """
@@ -256,18 +261,18 @@ def _kinds(edges: Edges, first: str, able: int, *, is_able: bool) -> tuple[dict[
     return kinds, declared
 
 
-def _pair(reading: Reading, edges: Edges, kind: str, a: str, b: str) -> _Pair:
+def _build_pair(reading: Discovery, edges: Edges, kind: str, a: str, b: str) -> _Pair:
     """A pair as it is drawn."""
-    there = (a, b, reading.of(a, b))
-    back = (b, a, reading.of(b, a))
-    reader, other, _ = there if there[2] != NONE else back
+    there = (a, b, reading.edge_state(a, b))
+    back = (b, a, reading.edge_state(b, a))
+    reader, other, _ = there if there[2] != NO_EDGE else back
     if kind == TROUBLED:
         troubles = sorted(
-            (t for t in (there, back) if edges.troubles[t[0]] >> reading.index[t[1]] & 1),
+            (t for t in (there, back) if edges.troubles[t[0]] >> reading.positions[t[1]] & 1),
             key=lambda t: t[2] != BROKEN,
         )
         drawn = "broken" if troubles[0][2] == BROKEN else "pending"
-        return _Pair(*troubles[0][:2], drawn, "; ".join(_trouble(*t) for t in troubles))
+        return _Pair(*troubles[0][:2], drawn, "; ".join(_trouble_text(*t) for t in troubles))
     if kind == ALONE:
         return _Pair(reader, other, "one-way", f"{reader} reads {other}")
     if kind == BOTH:
@@ -279,7 +284,7 @@ def _pair(reading: Reading, edges: Edges, kind: str, a: str, b: str) -> _Pair:
     )
 
 
-def _trouble(reader: str, other: str, letter: str) -> str:
+def _trouble_text(reader: str, other: str, letter: str) -> str:
     return {
         BROKEN: f"the remote secret of {other} in {reader} was edited or deleted by hand",
         STALE: f"the remote secret of {other} in {reader} is not what a render would make",
@@ -287,8 +292,8 @@ def _trouble(reader: str, other: str, letter: str) -> str:
     }[letter]
 
 
-def _on_line(
-    size: dict[str, list[str]], between: dict[tuple[str, str], _Between]
+def _find_fully_connected(
+    size: dict[str, list[str]], between: dict[tuple[str, str], _PairGroup]
 ) -> frozenset[str]:
     """The areas of which all clusters read each other, but for single exceptions: greedily, the
     least connected leaves first.
@@ -296,7 +301,7 @@ def _on_line(
 
     def full(a: str, b: str) -> bool:
         group = between[min(a, b), max(a, b)]
-        return group.full or (a == b and not group.counts)
+        return group.is_mostly_connected or (a == b and not group.counts)
 
     left = [a for a in size if full(a, a)]
     while True:
@@ -307,7 +312,7 @@ def _on_line(
         left.remove(worst)
 
 
-def _bundle(pairs: list[_Pair], size: dict[str, list[str]]) -> tuple[list[Note], list[_Pair]]:
+def _bundle_pairs(pairs: list[_Pair], size: dict[str, list[str]]) -> tuple[list[Note], list[_Pair]]:
     """Takes what is alike of many pairs at one cluster together."""
     left = list(pairs)
     notes: list[Note] = []
@@ -318,14 +323,14 @@ def _bundle(pairs: list[_Pair], size: dict[str, list[str]]) -> tuple[list[Note],
             at.setdefault((p.first, kind, True), []).append(p)
             at.setdefault((p.second, kind, kind in ("cut", "both")), []).append(p)
         key = max(at, key=lambda k: (len(at[k]), k), default=None)
-        if key is None or len(at[key]) < MANY:
+        if key is None or len(at[key]) < NOTE_THRESHOLD:
             return notes, left
         name, kind, first = key
         others = sorted({p.second if p.first == name else p.first for p in at[key]})
         notes.append(
             Note(
                 kind,
-                _bundle_text(name, kind, _many(others, size, name), first=first),
+                _bundle_text(name, kind, _names_text(others, size, name), first=first),
                 (name, *others),
             )
         )
@@ -352,55 +357,55 @@ def _bundle_text(name: str, kind: str, others: str, *, first: bool) -> str:
     }[kind, first]
 
 
-def _many(names: Sequence[str], size: dict[str, list[str]], but: str) -> str:
+def _names_text(names: Sequence[str], size: dict[str, list[str]], but: str) -> str:
     """Clusters by their networks where all of one are meant, else the first few."""
     left = set(names)
-    told = []
+    parts = []
     for area, members in size.items():
         all_of = set(members) - {but}
         if len(all_of) > 2 and all_of <= left:
-            told.append(f"all {len(all_of)}{' others' if but in members else ''} of {area}")
+            parts.append(f"all {len(all_of)}{' others' if but in members else ''} of {area}")
             left -= all_of
-    few = sorted(left, key=natural)
-    told += few if len(few) <= 4 else [*few[:3], f"{len(few) - 3} more"]
-    return _listed(told)
+    few = sorted(left, key=natural_sort_key)
+    parts += few if len(few) <= 4 else [*few[:3], f"{len(few) - 3} more"]
+    return _join_words(parts)
 
 
-def _listed(words: Iterable[str]) -> str:
+def _join_words(words: Iterable[str]) -> str:
     *head, last = words
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def _within(group: _Between, names: list[str], reading: Reading) -> str:
+def _network_statement(group: _PairGroup, names: list[str], reading: Discovery) -> str:
     """The sentence for a network."""
     if len(names) < 2 or not group.counts:
         return ""
     subject = f"all {len(names)}" if len(names) > 2 else "both"
     if ALONE in group.counts:
-        return f"every istiod here reads {subject}" if group.whole else ""
-    if group.full:
-        return f"{subject} read each other{_but([group], reading)}"
+        return f"every istiod here reads {subject}" if group.is_fully_connected else ""
+    if group.is_mostly_connected:
+        return f"{subject} read each other{_exceptions_text([group], reading)}"
     return "none reads another" if group.counts.keys() == {CUT} else ""
 
 
-def _but(groups: Sequence[_Between], reading: Reading) -> str:
+def _exceptions_text(groups: Sequence[_PairGroup], reading: Discovery) -> str:
     """What keeps a sentence on many pairs from being the whole truth."""
     clusters = reduce(or_, (g.clusters for g in groups), 0)
-    told = [] if all(g.whole for g in groups) else ["but for exceptions"]
+    told = [] if all(g.is_fully_connected for g in groups) else ["but for exceptions"]
     told += (
         ["once nothing is pending"]
-        if any(reading.names[place] in reading.whole for place in _places(clusters))
+        if any(reading.names[place] in reading.pending_clusters for place in _places(clusters))
         else []
     )
     return f" ({', and '.join(told)})" if told else ""
 
 
-def _statement(
+def _mesh_statement(
     size: dict[str, list[str]],
-    between: dict[tuple[str, str], _Between],
+    between: dict[tuple[str, str], _PairGroup],
     on_line: frozenset[str],
     only: frozenset[str] | None,
-    reading: Reading,
+    reading: Discovery,
 ) -> str:
     """The mesh in a sentence."""
     groups = [group for group in between.values() if group.counts]
@@ -417,12 +422,15 @@ def _statement(
         else "every cluster reads every other"
     )
     if only is not None:
-        subject = f"{_listed(sorted(only))} and all others read each other"
-    if on_line == frozenset(size) and all(g.full for g in groups):
-        return f"full mesh{_but(groups, reading)}: {subject}"
+        subject = f"{_join_words(sorted(only))} and all others read each other"
+    if on_line == frozenset(size) and all(g.is_mostly_connected for g in groups):
+        return f"full mesh{_exceptions_text(groups, reading)}: {subject}"
     if len(on_line) > 1:
         on_it = [g for (a, b), g in between.items() if {a, b} <= on_line]
-        return f"clusters of the networks on this line read each other{_but(on_it, reading)}"
+        return (
+            "clusters of the networks on this line read each"
+            f" other{_exceptions_text(on_it, reading)}"
+        )
     if all(g.counts.keys() == {CUT} for g in groups):
         return "no cluster reads another"
     return "no full mesh: only single edges"

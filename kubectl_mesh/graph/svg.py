@@ -6,12 +6,20 @@ import re
 from html import escape
 
 from kubectl_mesh.graph.lanes import MARGIN, Route
-from kubectl_mesh.graph.layout import LINE, PAD, SMALL, Box, Frame, Layout, layout
-from kubectl_mesh.graph.letters import width, wrap
+from kubectl_mesh.graph.layout import LINE, PAD, SMALL, Box, Frame, Layout, lay_out
+from kubectl_mesh.graph.letters import text_width, wrap_to_width
 from kubectl_mesh.graph.picture import Picture
-from kubectl_mesh.graph.shapes import GATE, ICONS, badge, icon, px, tips, written
+from kubectl_mesh.graph.shapes import (
+    GATEWAY_SHAPE,
+    ICONS,
+    badge_element,
+    icon_element,
+    marker_elements,
+    px_text,
+    text_element,
+)
 
-WIDE = 1240.0
+DEFAULT_WIDTH = 1240.0
 _LIGHT_DARK = re.compile(r"light-dark\(([^,)]+),([^)]+)\)")
 _WORDS = {
     "ok": "up to date",
@@ -30,12 +38,12 @@ _KINDS = {
 }
 
 
-def svg(picture: Picture, style: str) -> str:
+def svg_text(picture: Picture, style: str) -> str:
     """A file of its own."""
-    return drawing(picture, WIDE, "", f"<style>{_both(style)}</style>")
+    return draw_picture(picture, DEFAULT_WIDTH, "", f"<style>{_with_dark_rules(style)}</style>")
 
 
-def drawing(
+def draw_picture(
     picture: Picture,
     room: float,
     prefix: str,
@@ -49,34 +57,35 @@ def drawing(
 
     `prefix` keeps the ids of several in one page apart; `inside` stands first in it.
     """
-    first = layout(picture, room, 0, wires=wires)
+    first = lay_out(picture, room, 0, wires=wires)
     wide = min(room, max(first.width, 560.0))
-    head, top = _head(picture, wide, heading=heading)
-    top += 17 * (len(_over_bar(picture, first)) - 1) if first.bars else 0
-    places = layout(picture, room, top, wires=wires)
-    foot, bottom = _foot(picture, places.bottom, wide)
+    head, top = _draw_head(picture, wide, heading=heading)
+    top += 17 * (len(_draw_bar_statement(picture, first)) - 1) if first.bars else 0
+    places = lay_out(picture, room, top, wires=wires)
+    foot, bottom = _draw_foot(picture, places.bottom, wide)
     parts = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="mesh" {_size(wide, bottom)} role="img"'
+            '<svg xmlns="http://www.w3.org/2000/svg" class="mesh"'
+            f' {_size_attributes(wide, bottom)} role="img"'
             f' aria-labelledby="{prefix}title {prefix}desc">'
         ),
         f"<title id='{prefix}title'>{escape(picture.title)}</title>",
-        f"<desc id='{prefix}desc'>{escape(_description(picture))}</desc>",
+        f"<desc id='{prefix}desc'>{escape(_description_text(picture))}</desc>",
         inside,
-        f'<rect class="paper" width="{px(wide)}" height="{px(bottom)}"/>',
-        *tips(prefix),
+        f'<rect class="paper" width="{px_text(wide)}" height="{px_text(bottom)}"/>',
+        *marker_elements(prefix),
         *head,
-        *_bars(picture, places),
-        *(part for frame in places.frames for part in _frame(frame, bars=bool(places.bars))),
-        *(part for route in places.routes for part in _route(route, prefix)),
+        *_draw_bars(picture, places),
+        *(part for frame in places.frames for part in _draw_frame(frame, bars=bool(places.bars))),
+        *(part for route in places.routes for part in _draw_route(route, prefix)),
         *(
             part
             for frame in places.frames
             for box in frame.boxes
-            for part in _box(box, places.box, relations=not heading)
+            for part in _draw_box(box, places.box, relations=not heading)
         ),
         *(
-            badge(route.line.kind, route.number + 1, *route.badge, route.line.text)
+            badge_element(route.line.kind, route.number + 1, *route.badge, route.line.text)
             for route in places.routes
         ),
         *foot,
@@ -85,19 +94,22 @@ def drawing(
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _description(picture: Picture) -> str:
+def _description_text(picture: Picture) -> str:
     """The picture in words, for a screen reader."""
-    said = (*picture.facts, picture.statement, picture.sum)
+    said = (*picture.facts, picture.statement, picture.summary)
     return "; ".join(
         (*said, *(line.text for line in picture.lines), *(n.text for n in picture.notes))
     )
 
 
-def _size(wide: float, high: float) -> str:
-    return f'viewBox="0 0 {px(wide)} {px(high)}" width="{px(wide)}" height="{px(high)}"'
+def _size_attributes(wide: float, high: float) -> str:
+    return (
+        f'viewBox="0 0 {px_text(wide)} {px_text(high)}" width="{px_text(wide)}"'
+        f' height="{px_text(high)}"'
+    )
 
 
-def _both(style: str) -> str:
+def _with_dark_rules(style: str) -> str:
     """The style with what is for dark in rules of its own, for viewers that do not know
     `light-dark()`.
     """
@@ -114,64 +126,72 @@ def _both(style: str) -> str:
     )
 
 
-def _head(picture: Picture, room: float, *, heading: bool) -> tuple[list[str], float]:
+def _draw_head(picture: Picture, room: float, *, heading: bool) -> tuple[list[str], float]:
     """Title, facts and the sentence on the whole; without `heading` they stand elsewhere."""
     y = 36.0
     parts = []
     if not heading:
-        return _statement(picture, 18.0, room)
-    for line in wrap(picture.title, room - 2 * MARGIN, 20, bold=True):
-        parts.append(written(MARGIN, y, line, "title"))
+        return _draw_statement(picture, 18.0, room)
+    for line in wrap_to_width(picture.title, room - 2 * MARGIN, 20, bold=True):
+        parts.append(text_element(MARGIN, y, line, "title"))
         y += 24
-    for line in wrap(" · ".join(picture.facts), room - 2 * MARGIN, 13):
-        parts.append(written(MARGIN, y, line, "soft"))
+    for line in wrap_to_width(" · ".join(picture.facts), room - 2 * MARGIN, 13):
+        parts.append(text_element(MARGIN, y, line, "soft"))
         y += 18
     y += 6
-    parts.append(icon(picture.state, MARGIN + 8, y - 4))
-    for line in wrap(picture.sum, room - 2 * MARGIN - 24, 13):
-        parts.append(written(MARGIN + 24, y, line, "sum"))
+    parts.append(icon_element(picture.state, MARGIN + 8, y - 4))
+    for line in wrap_to_width(picture.summary, room - 2 * MARGIN - 24, 13):
+        parts.append(text_element(MARGIN + 24, y, line, "sum"))
         y += 18
-    said, y = _statement(picture, y, room)
+    said, y = _draw_statement(picture, y, room)
     return parts + said, y
 
 
-def _statement(picture: Picture, y: float, room: float) -> tuple[list[str], float]:
+def _draw_statement(picture: Picture, y: float, room: float) -> tuple[list[str], float]:
     """What is said of all edges, where no line says it."""
     parts = []
-    if sum(a.on_line for a in picture.areas) < 2:
+    if sum(a.is_fully_connected for a in picture.areas) < 2:
         y += 4
-        for line in wrap(picture.statement, room - 2 * MARGIN, 13, bold=True):
-            parts.append(written(MARGIN, y, line, "statement"))
+        for line in wrap_to_width(picture.statement, room - 2 * MARGIN, 13, bold=True):
+            parts.append(text_element(MARGIN, y, line, "statement"))
             y += 18
     return parts, y + 2
 
 
-def _over_bar(picture: Picture, places: Layout) -> list[str]:
+def _draw_bar_statement(picture: Picture, places: Layout) -> list[str]:
     """The statement, which stands over the first bar."""
     start = next(f.x for f in places.frames if f.y > places.bars[0][0])
-    return wrap(picture.statement, places.width - start - MARGIN, 13, bold=True)
+    return wrap_to_width(picture.statement, places.width - start - MARGIN, 13, bold=True)
 
 
-def _bars(picture: Picture, places: Layout) -> list[str]:
+def _draw_bars(picture: Picture, places: Layout) -> list[str]:
     """The line on which all clusters read each other, over each row of areas."""
     if not places.bars:
         return []
     x = MARGIN + 4
     parts = (
-        [f'<path class="bar" d="M{px(x)} {px(places.bars[0][0])}V{px(places.bars[-1][0])}"/>']
+        [
+            (
+                f'<path class="bar" d="M{px_text(x)}'
+                f' {px_text(places.bars[0][0])}V{px_text(places.bars[-1][0])}"/>'
+            )
+        ]
         if len(places.bars) > 1
         else []
     )
-    parts += [f'<path class="bar" d="M{px(x)} {px(y)}H{px(end)}"/>' for y, end in places.bars]
+    parts += [
+        f'<path class="bar" d="M{px_text(x)} {px_text(y)}H{px_text(end)}"/>'
+        for y, end in places.bars
+    ]
     y = places.bars[0][0]
     start = next(f.x for f in places.frames if f.y > y)
-    lines = _over_bar(picture, places)
+    lines = _draw_bar_statement(picture, places)
     rise = y - 10 - 17 * (len(lines) - 1)
-    parts += [written(start, rise + 17 * i, line, "statement") for i, line in enumerate(lines)]
+    parts += [text_element(start, rise + 17 * i, line, "statement") for i, line in enumerate(lines)]
     return parts
 
 
-def _frame(frame: Frame, *, bars: bool) -> list[str]:
+def _draw_frame(frame: Frame, *, bars: bool) -> list[str]:
     area = frame.area
     state = next(
         (m.state for m in area.marks if m.state == "broken"),
@@ -183,74 +203,83 @@ def _frame(frame: Frame, *, bars: bool) -> list[str]:
             f" {escape(area.name)}</title>"
         ),
         (
-            f'<rect class="ground" x="{px(frame.x)}" y="{px(frame.y)}" width="{px(frame.width)}"'
-            f' height="{px(frame.height)}" rx="12"/>'
+            f'<rect class="ground" x="{px_text(frame.x)}" y="{px_text(frame.y)}"'
+            f' width="{px_text(frame.width)}"'
+            f' height="{px_text(frame.height)}" rx="12"/>'
         ),
     ]
     gate = frame.x + 28
-    if bars and area.on_line:
-        parts.append(f'<path class="bar" d="M{px(gate)} {px(frame.y - 26)}V{px(frame.y)}"/>')
+    if bars and area.is_fully_connected:
+        parts.append(
+            f'<path class="bar" d="M{px_text(gate)} {px_text(frame.y - 26)}V{px_text(frame.y)}"/>'
+        )
     if area.has_gateway:
         parts.append(
-            f'<g class="gate" transform="translate({px(gate)}'
-            f' {px(frame.y)})"><title>{escape(area.gateways)}</title>{GATE}</g>'
+            f'<g class="gate" transform="translate({px_text(gate)}'
+            f' {px_text(frame.y)})"><title>{escape(area.gateways)}</title>{GATEWAY_SHAPE}</g>'
         )
     y = frame.y + 29
-    parts.append(written(frame.x + PAD, y, area.name, "network"))
+    parts.append(text_element(frame.x + PAD, y, area.name, "network"))
     for i, line in enumerate(frame.head):
-        parts.append(written(frame.x + PAD, y + 18 + LINE * i, line, "soft small"))
+        parts.append(text_element(frame.x + PAD, y + 18 + LINE * i, line, "soft small"))
     for i, mark in enumerate(area.marks[:2]):
         x = frame.x + frame.width - PAD - 8 - 22 * i
         parts.append(
-            f"<g><title>{escape(mark.word)}</title>{icon(mark.state, x, frame.y + 22)}</g>"
+            f"<g><title>{escape(mark.text)}</title>{icon_element(mark.state, x, frame.y + 22)}</g>"
         )
     return [*parts, "</g>"]
 
 
-def _box(box: Box, size: tuple[float, float], *, relations: bool) -> list[str]:
+def _draw_box(box: Box, size: tuple[float, float], *, relations: bool) -> list[str]:
     node = box.node
     marks = node.marks if len(node.marks) <= 3 else node.marks[:2]
-    words = "; ".join(m.word for m in node.marks)
+    words = "; ".join(m.text for m in node.marks)
     parts = [
         (
-            f'<g class="node {node.state}{" near" if node.near else ""}"'
-            f' data-cluster="{escape(node.name)}" transform="translate({px(box.x)} {px(box.y)})">'
+            f'<g class="node {node.state}{" near" if node.is_neighbour else ""}"'
+            f' data-cluster="{escape(node.name)}" transform="translate({px_text(box.x)}'
+            f' {px_text(box.y)})">'
         ),
         (
-            f"<title>{escape(node.name)}: {escape(node.plane)}, {escape(node.until)},"
+            f"<title>{escape(node.name)}: {escape(node.control_plane)}, {escape(node.expiry_text)},"
             f" {escape(words)}</title>"
         ),
-        f'<rect class="box" width="{px(size[0])}" height="{px(size[1])}" rx="8"/>',
+        f'<rect class="box" width="{px_text(size[0])}" height="{px_text(size[1])}" rx="8"/>',
     ]
     y = 24.0
     for line in box.name:
-        parts.append(written(12, y, line, "name"))
+        parts.append(text_element(12, y, line, "name"))
         y += 18
-    parts += [written(12, y, node.plane, "small"), written(12, y + LINE, node.until, "soft small")]
+    parts += [
+        text_element(12, y, node.control_plane, "small"),
+        text_element(12, y + LINE, node.expiry_text, "soft small"),
+    ]
     y += 2 * LINE
     for i, mark in enumerate(marks):
         parts += [
-            icon(mark.state, 19, y - 4 + LINE * i),
-            written(34, y + LINE * i, mark.word, f"small {mark.state}"),
+            icon_element(mark.state, 19, y - 4 + LINE * i),
+            text_element(34, y + LINE * i, mark.text, f"small {mark.state}"),
         ]
     if len(marks) < len(node.marks):
         parts.append(
-            written(
+            text_element(
                 34, y + LINE * len(marks), f"and {len(node.marks) - len(marks)} more", "soft small"
             )
         )
     for i, (number, pinned) in enumerate(box.pins[: int(size[0] - 40) // 24]):
-        parts.append(badge(pinned.kind, number + 1, size[0] - 24 - 24 * i, size[1], pinned.text))
+        parts.append(
+            badge_element(pinned.kind, number + 1, size[0] - 24 - 24 * i, size[1], pinned.text)
+        )
     parts.append(
-        f'<text class="relation" x="{px(size[0] - 12)}" y="4"></text>' if relations else ""
+        f'<text class="relation" x="{px_text(size[0] - 12)}" y="4"></text>' if relations else ""
     )
     return [*parts, "</g>"]
 
 
-def _route(route: Route, prefix: str) -> list[str]:
+def _draw_route(route: Route, prefix: str) -> list[str]:
     line = route.line
     (x, y), *rest = route.points
-    path = f"M{px(x)} {px(y)}" + "".join(f"L{px(a)} {px(b)}" for a, b in rest)
+    path = f"M{px_text(x)} {px_text(y)}" + "".join(f"L{px_text(a)} {px_text(b)}" for a, b in rest)
     tip = f"url(#{prefix}{line.kind})"
     start = f' marker-start="{tip}"' if line.kind in ("both", "cut") else ""
     ends = f'data-source="{escape(line.source)}" data-target="{escape(line.target)}"'
@@ -266,7 +295,7 @@ def _route(route: Route, prefix: str) -> list[str]:
     ]
 
 
-def _foot(picture: Picture, y: float, wide: float) -> tuple[list[str], float]:
+def _draw_foot(picture: Picture, y: float, wide: float) -> tuple[list[str], float]:
     """What the numbers mean, what is said of many edges, what is wrong with the mesh as a whole,
     and the legend.
     """
@@ -274,33 +303,39 @@ def _foot(picture: Picture, y: float, wide: float) -> tuple[list[str], float]:
     parts: list[str] = []
     y += 14
     for i, line in enumerate(picture.lines):
-        parts.append(badge(line.kind, i + 1, MARGIN + 12, y, line.text))
-        y = _paragraph(parts, line.text, y, room)
+        parts.append(badge_element(line.kind, i + 1, MARGIN + 12, y, line.text))
+        y = _add_paragraph(parts, line.text, y, room)
     for note in picture.notes:
         state = {"broken": "broken", "pending": "pending"}.get(note.kind)
         parts.append(
-            icon(state, MARGIN + 12, y)
+            icon_element(state, MARGIN + 12, y)
             if state
-            else f'<path class="dash {note.kind}" d="M{MARGIN + 4} {px(y)}h16"/>'
+            else f'<path class="dash {note.kind}" d="M{MARGIN + 4} {px_text(y)}h16"/>'
         )
-        y = _paragraph(parts, note.text, y, room)
+        y = _add_paragraph(parts, note.text, y, room)
     for finding in picture.findings:
-        parts.append(icon("broken" if finding.severity == "error" else "warning", MARGIN + 12, y))
-        y = _paragraph(parts, f"{finding.id}: {finding.what}", y, room)
-    return _legend(picture, parts, y + (8 if parts else 0), wide)
+        parts.append(
+            icon_element("broken" if finding.severity == "error" else "warning", MARGIN + 12, y)
+        )
+        y = _add_paragraph(parts, f"{finding.id}: {finding.what}", y, room)
+    return _add_legend(picture, parts, y + (8 if parts else 0), wide)
 
 
-def _paragraph(parts: list[str], text: str, y: float, room: float) -> float:
-    lines = wrap(text, room, SMALL)
-    parts += [written(MARGIN + 30, y + 4 + LINE * i, line, "small") for i, line in enumerate(lines)]
+def _add_paragraph(parts: list[str], text: str, y: float, room: float) -> float:
+    lines = wrap_to_width(text, room, SMALL)
+    parts += [
+        text_element(MARGIN + 30, y + 4 + LINE * i, line, "small") for i, line in enumerate(lines)
+    ]
     return y + LINE * len(lines) + 9
 
 
-def _legend(picture: Picture, parts: list[str], y: float, wide: float) -> tuple[list[str], float]:
+def _add_legend(
+    picture: Picture, parts: list[str], y: float, wide: float
+) -> tuple[list[str], float]:
     marks = {m.state for n in picture.nodes for m in n.marks} | {
         m.state for a in picture.areas for m in a.marks
     }
-    entries = [(_WORDS[s], icon(s, 9, 0)) for s in ICONS if s in marks]
+    entries = [(_WORDS[s], icon_element(s, 9, 0)) for s in ICONS if s in marks]
     entries += [
         (_KINDS[k], f'<g class="edge {k}"><path class="wire" d="M0 0h18"/></g>')
         for k in _KINDS
@@ -310,17 +345,17 @@ def _legend(picture: Picture, parts: list[str], y: float, wide: float) -> tuple[
         entries.append(
             (
                 "gateway into the network",
-                f'<g class="gate" transform="translate(10 0) scale(.8)">{GATE}</g>',
+                f'<g class="gate" transform="translate(10 0) scale(.8)">{GATEWAY_SHAPE}</g>',
             )
         )
-    parts.append(f'<path class="rule" d="M{MARGIN} {px(y - 8)}H{px(wide - MARGIN)}"/>')
+    parts.append(f'<path class="rule" d="M{MARGIN} {px_text(y - 8)}H{px_text(wide - MARGIN)}"/>')
     x = float(MARGIN)
     y += 14
     for word, sign in entries:
-        long = width(word, SMALL) + 26
+        long = text_width(word, SMALL) + 26
         if x + long > wide - MARGIN and x > MARGIN:
             x, y = float(MARGIN), y + 22
-        parts.append(f'<g transform="translate({px(x)} {px(y)})">{sign}</g>')
-        parts.append(written(x + 24, y + 4, word, "soft small"))
+        parts.append(f'<g transform="translate({px_text(x)} {px_text(y)})">{sign}</g>')
+        parts.append(text_element(x + 24, y + 4, word, "soft small"))
         x += long + 20
     return parts, y + 22

@@ -72,7 +72,7 @@ def add_cluster(new: NewCluster, environment: Mapping[str, str], warn: Warn) -> 
         read_topology(new.directory, allow_empty=True)
         source = read_inside(new.directory, TOPOLOGY_FILE, "topology") or b""
         document = load_document(path, source)
-        present = _find_present(document, new)
+        present = _find_existing_entry(document, new)
         found = _find_server(document, new, environment, warn)
         entry = _list_missing(document, new, present, found.keys)
         body = source
@@ -94,7 +94,7 @@ def _contexts_of(document: Document) -> Mapping[str, Any]:
     return contexts if isinstance(contexts, dict) else {}
 
 
-def _find_present(document: Document, new: NewCluster) -> Mapping[str, Any] | None:
+def _find_existing_entry(document: Document, new: NewCluster) -> Mapping[str, Any] | None:
     """What the topology has about the context; None if it does not have it."""
     present = _contexts_of(document).get(new.context)
     if present is not None and (
@@ -172,10 +172,10 @@ def _check_topology(path: str, body: bytes, context: str) -> Topology:
         return parse_topology(path, body)
     except MeshError as error:
         flags = {path_text(("contexts", context, key)): flag for key, flag in _FLAGS.items()}
-        raise MeshError(_at_flag(p, flags) for p in error.problems) from None
+        raise MeshError(_relocate_to_flag(p, flags) for p in error.problems) from None
 
 
-def _at_flag(problem: Problem, flags: Mapping[str, str]) -> Problem:
+def _relocate_to_flag(problem: Problem, flags: Mapping[str, str]) -> Problem:
     """A problem of the topology at the flag that states or solves it."""
     if problem.where.path in flags:
         problem = replace(problem, where=Place(flags[problem.where.path]))

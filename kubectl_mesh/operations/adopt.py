@@ -17,7 +17,7 @@ from kubectl_mesh.operations import dumps
 from kubectl_mesh.operations.adopted_difference import compare_first_render
 from kubectl_mesh.operations.adopted_files import AdoptedFiles, build_files
 from kubectl_mesh.operations.context_networks import split_network
-from kubectl_mesh.operations.file_actions import FileAction, add_missing
+from kubectl_mesh.operations.file_actions import FileAction, add_missing_file
 from kubectl_mesh.workdir.git_ignore import GITIGNORE_FILE, unignored_file_problems, write_gitignore
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
@@ -98,7 +98,7 @@ def _write_files(
             raise MeshError(bare)
         certificates = _write_certificates(directory, files.private)
         done += [
-            add_missing(directory, name, body, private=True)
+            add_missing_file(directory, name, body, private=True)
             for name, body in files.private.items()
             if not name.startswith("certs/")
         ]
@@ -106,7 +106,7 @@ def _write_files(
         # The topology comes last: while it is not there, nothing is rendered of what is not
         # complete.
         done += [
-            add_missing(directory, name, body)
+            add_missing_file(directory, name, body)
             for name, body in sorted(
                 files.public.items(), key=lambda item: item[0] == TOPOLOGY_FILE
             )

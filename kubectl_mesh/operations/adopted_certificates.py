@@ -32,30 +32,32 @@ def adopt_certificates(
     mesh: RunningMesh, directory: str, now: datetime, notes: Notes
 ) -> AdoptedCertificates:
     """The certificates that the clusters have; what does not fit goes to the notes."""
-    held = {
+    authorities = {
         c.name: c.signing_ca
         for c in mesh.clusters
         if c.signing_ca is not None and c.primary is None
     }
-    issuers = {a.issuer for a in held.values()}
+    issuers = {a.issuer for a in authorities.values()}
     if len(issuers) == 1 and (issuer := next(iter(issuers))) is not None:
         reference = dict(zip(("name", "kind", "group"), issuer, strict=True))
         return AdoptedCertificates(stated={"issuer": "cert-manager", "issuerRef": reference})
     if len(issuers) > 1 and any(issuers):
-        notes.problems.append(_issuers_problem(held))
+        notes.problems.append(_issuers_problem(authorities))
         return AdoptedCertificates()
-    root = _find_root(held, directory, notes)
+    root = _find_root(authorities, directory, notes)
     if root is None:
         return AdoptedCertificates()
     new: dict[str, bytes] = {ROOT_CERT: root} if root else {}
     kept = dict(new)
-    for name, authority in held.items():
+    for name, authority in authorities.items():
         try:
             given = intermediate_import.CacertsFiles(str(authority.resource.place), authority.files)
-            new |= intermediate_import.import_intermediate(name, list(held), given, kept, now)
+            new |= intermediate_import.import_intermediate(
+                name, list(authorities), given, kept, now
+            )
         except MeshError as error:
             notes.problems += error.problems
-    is_own = any(a.is_self_signed for a in held.values())
+    is_own = any(a.is_self_signed for a in authorities.values())
     return AdoptedCertificates(
         {f"certs/{path}": body for path, body in new.items()},
         {"issuer": "csr"},
@@ -63,9 +65,9 @@ def adopt_certificates(
     )
 
 
-def _issuers_problem(held: Mapping[str, SigningCa]) -> Problem:
+def _issuers_problem(authorities: Mapping[str, SigningCa]) -> Problem:
     """Says that cert-manager has not issued all of the certificates alike."""
-    first = next(a for a in held.values() if a.issuer is not None)
+    first = next(a for a in authorities.values() if a.issuer is not None)
     return Problem(
         first.resource.place,
         "was made by cert-manager, and not as those of the other clusters: a topology has one"
@@ -75,12 +77,12 @@ def _issuers_problem(held: Mapping[str, SigningCa]) -> Problem:
     )
 
 
-def _find_root(held: Mapping[str, SigningCa], directory: str, notes: Notes) -> bytes | None:
+def _find_root(authorities: Mapping[str, SigningCa], directory: str, notes: Notes) -> bytes | None:
     """The roots of the clusters together, empty if they have none; None if they cannot be adopted,
     which the notes then say.
     """
     try:
-        roots = {str(a.resource.place): a.files["root-cert.pem"] for a in held.values()}
+        roots = {str(a.resource.place): a.files["root-cert.pem"] for a in authorities.values()}
         root = bundle_roots(roots) if roots else b""
     except MeshError as error:
         notes.problems += error.problems

@@ -15,7 +15,7 @@ from kubectl_mesh.observed.dumped_objects import DumpedObject, unroll_objects
 from kubectl_mesh.operations import build
 from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
-from kubectl_mesh.operations.sealed_tree import Sealed
+from kubectl_mesh.operations.sealed_tree import SealedTree
 from kubectl_mesh.stores.plain import Plain
 from kubectl_mesh.text import marked_text, mesh_command
 from kubectl_mesh.yaml_io.read import load_documents
@@ -35,8 +35,8 @@ def compare_first_render(
     """Compares what a render of the directory would create with the objects of the dumps."""
     inputs = load_inputs(directory, None, machine)
     out = join_path(directory, "out")
-    sealed = Sealed(inputs, out, store=Plain())
-    rendered = build.make(inputs, machine.now, out, sealed=sealed, throwaway=True)
+    sealed = SealedTree(inputs, out, store=Plain())
+    rendered = build.build_mesh(inputs, machine.now, out, sealed=sealed, throwaway=True)
     pairs = [
         difference.ComparedCluster(
             cluster.name,

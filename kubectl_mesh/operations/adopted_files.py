@@ -76,7 +76,7 @@ def build_files(
     try:
         topology = parse_topology(join_path(directory, TOPOLOGY_FILE), text.encode())
     except MeshError as error:
-        notes.problems += [_explained(p, mesh) for p in error.problems]
+        notes.problems += [_explain_problem(p, mesh) for p in error.problems]
         return mesh, AdoptedFiles()
     base = _build_base(mesh, kind, topology, directory, notes)
     if notes.problems:
@@ -89,7 +89,7 @@ def build_files(
     )
 
 
-def _explained(problem: Problem, mesh: RunningMesh) -> Problem:
+def _explain_problem(problem: Problem, mesh: RunningMesh) -> Problem:
     """A problem of a topology that is not written yet, with the dump that it comes from."""
     path = problem.where.path
     for cluster in mesh.clusters:
@@ -127,14 +127,16 @@ def _build_base(
         found = judge_base(parse_base(path, text.encode()), topology)
         if not found.problems:
             return text
-        dropped = [_drop(parts, p, found.base, mains[0].resource, notes) for p in found.problems]
+        dropped = [
+            _drop_field(parts, p, found.base, mains[0].resource, notes) for p in found.problems
+        ]
         if not any(dropped):
             break
     notes.problems += found.problems
     return ""
 
 
-def _drop(
+def _drop_field(
     parts: dict[str, dict[str, Any]],
     problem: Problem,
     base: Mapping[str, Document],
@@ -149,21 +151,21 @@ def _drop(
                 and (line, column) == (problem.where.line, problem.where.column)
                 and path_text(path) == problem.where.path
             ):
-                parts[name] = _without(parts[name], path)
+                parts[name] = _remove_path(parts[name], path)
                 notes.dropped_settings[problem.where.path] = problem.what
                 notes.add_unused(source, problem.what, f"{source}, {problem.where.path}")
                 return True
     return False
 
 
-def _without(value: Any, path: tuple[str | int, ...]) -> Any:
+def _remove_path(value: Any, path: tuple[str | int, ...]) -> Any:
     """A value without what stands at a path, and without the mappings that are empty then."""
     if isinstance(value, dict):
-        inner = _without(value[path[0]], path[1:]) if len(path) > 1 else None
+        inner = _remove_path(value[path[0]], path[1:]) if len(path) > 1 else None
         kept = inner is not None and inner != {}
         return {k: inner if k == path[0] else v for k, v in value.items() if k != path[0] or kept}
     if isinstance(value, list) and isinstance(path[0], int):
-        inner = _without(value[path[0]], path[1:]) if len(path) > 1 else None
+        inner = _remove_path(value[path[0]], path[1:]) if len(path) > 1 else None
         return [
             inner if i == path[0] else v
             for i, v in enumerate(value)

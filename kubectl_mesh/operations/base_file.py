@@ -20,11 +20,11 @@ from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.workdir.places import BASE_FILE
 
 
-def assumption(directory: str, topology: Topology, out: str) -> str:
+def find_assumption_text(directory: str, topology: Topology, out: str) -> str:
     """What to say first where base.yaml is missing, and Istio 1.4 is assumed as on the original
     page; nothing where it is not.
     """
-    return "" if lost(directory, topology, out) else assumption_text(directory)
+    return "" if lost_base_problems(directory, topology, out) else assumption_text(directory)
 
 
 def assumption_text(directory: str) -> str:
@@ -37,7 +37,7 @@ def assumption_text(directory: str) -> str:
     )
 
 
-def lost(
+def lost_base_problems(
     directory: str, topology: Topology, out: str, unapplied: frozenset[str] = frozenset()
 ) -> list[Problem]:
     """That base.yaml is missing, by the tree in `out`: a missing file does not ask for Istio 1.4 in
@@ -46,7 +46,9 @@ def lost(
     if os.path.lexists(join_path(directory, BASE_FILE)):
         return []
     names = [c.name for c in topology.clusters if c.name not in unapplied]
-    kinds = {name: kind for name in names if (kind := _kind(out, name)) not in (None, targets.OLD)}
+    kinds = {
+        name: kind for name in names if (kind := _read_kind(out, name)) not in (None, targets.OLD)
+    }
     if not kinds:
         return []
     what = (
@@ -64,7 +66,7 @@ def lost(
     ]
 
 
-def rendered_kind(topology: Topology, out: str) -> str | None:
+def find_rendered_kind(topology: Topology, out: str) -> str | None:
     """The kind of control plane that a tree was rendered with, which all of its directories share;
     None if there is no tree.
     """
@@ -72,13 +74,13 @@ def rendered_kind(topology: Topology, out: str) -> str | None:
         (
             kind
             for cluster in topology.clusters
-            if (kind := _kind(out, cluster.name)) in targets.KINDS
+            if (kind := _read_kind(out, cluster.name)) in targets.KINDS
         ),
         None,
     )
 
 
-def _kind(out: str, name: str) -> str | None:
+def _read_kind(out: str, name: str) -> str | None:
     """The kind of control plane that a directory was rendered with; None where its lock does not
     say, or cannot be read, which others tell.
     """

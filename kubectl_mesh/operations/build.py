@@ -13,7 +13,7 @@ from kubectl_mesh.istio.crl_support import crl_support_warnings
 from kubectl_mesh.model import Pki, Plan, Tree
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.operations.sealed_tree import Sealed
+from kubectl_mesh.operations.sealed_tree import SealedTree
 from kubectl_mesh.operations.server_cas import list_server_cas
 from kubectl_mesh.pki.issue import issue_pki
 from kubectl_mesh.pki.profile import CertificateProfile, Progress, ignore_progress
@@ -31,7 +31,7 @@ from kubectl_mesh.yaml_io.templates import Manifests
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedMesh:
     """The mesh as it would be written."""
 
     inputs: CheckedInputs
@@ -43,81 +43,85 @@ class Rendered:
     """A new one, to be written."""
 
 
-def make(
+def build_mesh(
     inputs: CheckedInputs,
-    at: datetime,
+    now: datetime,
     out: str,
     *,
-    sealed: Sealed | None = None,
+    sealed: SealedTree | None = None,
     throwaway: bool = False,
     progress: Progress = ignore_progress,
-) -> Rendered:
+) -> RenderedMesh:
     """Builds the mesh from its inputs and from what is already sealed in `out`.
 
     `sealed` is given where that is sealed again, or goes to another store. `throwaway` creates
     missing certificates with the fastest keys, for commands that write nothing.
     """
-    sealed = sealed or Sealed(inputs, out)
+    sealed = sealed or SealedTree(inputs, out)
     plan = _make_plan(inputs, sealed)
-    issued = _asked(inputs, at, sealed.keyless(), throwaway=throwaway, progress=progress)
-    pki = _placed(inputs, partial(_with_ca_dates, inputs, issued, at))
-    store = sealed.store()
+    issued = _prepare_issue(
+        inputs, now, sealed.find_keyless_clusters(), throwaway=throwaway, progress=progress
+    )
+    pki = _relocate_result(inputs, partial(_with_ca_dates, inputs, issued, now))
+    store = sealed.open_store()
     mesh = RenderInputs(plan, inputs.base, pki, inputs.target)
-    tree = render_tree(mesh, Manifests(assets.template_text), store, inputs.only)
+    tree = render_tree(mesh, Manifests(assets.template_text), store, inputs.selected_clusters)
     if isinstance(store, Sealing) and store.lacking:
-        raise MeshError(sealed.restorable(store))
+        raise MeshError(sealed.unsealable_problems(store))
     warnings = {
         *_input_warnings(inputs),
-        *relocate_problems(inputs.directory, sealed.warnings(store)),
-        *_mesh_warnings(inputs, plan, pki, at, throwaway=throwaway),
+        *relocate_problems(inputs.directory, sealed.seal_key_problems(store)),
+        *_mesh_warnings(inputs, plan, pki, now, throwaway=throwaway),
     }
-    return Rendered(
+    return RenderedMesh(
         inputs,
         plan,
         pki,
         tree,
         tuple(sorted(warnings)),
-        sealed.made if isinstance(store, Sealing) and store.used else None,
+        sealed.new_seal_key if isinstance(store, Sealing) and store.used else None,
     )
 
 
-def _make_plan(inputs: CheckedInputs, sealed: Sealed) -> Plan:
-    logins, absent = sealed.logins()
+def _make_plan(inputs: CheckedInputs, sealed: SealedTree) -> Plan:
+    logins, absent = sealed.merge_logins()
     known = KnownClusters(
         inputs.servers,
         logins,
         absent,
-        sealed.held(),
-        frozenset(inputs.coming),
-        sealed.dates(absent),
+        sealed.list_pending(),
+        frozenset(inputs.next_tokens),
+        sealed.read_token_dates(absent),
     )
     topology = inputs.topology
     plan = make_plan(topology, inputs.target.traits(topology), known, inputs.directory)
-    return replace(plan, is_rotating_root=ROTATION_FILE in inputs.kept)
+    return replace(plan, is_rotating_root=ROTATION_FILE in inputs.certs_files)
 
 
-def _with_ca_dates(inputs: CheckedInputs, issued: Callable[[], Pki], at: datetime) -> Pki:
+def _with_ca_dates(inputs: CheckedInputs, issued: Callable[[], Pki], now: datetime) -> Pki:
     """The certificates, with warnings of the dates of the API servers' CAs."""
     pki = issued()
-    dates = ca_date_problems(list_server_cas(inputs.directory, inputs.topology, inputs.servers), at)
+    dates = ca_date_problems(
+        list_server_cas(inputs.directory, inputs.topology, inputs.servers), now
+    )
     return replace(pki, warnings=(*pki.warnings, *dates))
 
 
 def _input_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
     """The warnings of what was read."""
-    yield from inputs.loose
+    yield from inputs.warnings
     yield from relocate_problems(inputs.directory, _store_warnings(inputs))
-    yield from private_files.borrowed(inputs)
+    yield from private_files.kubeconfig_only_problems(inputs)
 
 
 def _mesh_warnings(
-    inputs: CheckedInputs, plan: Plan, pki: Pki, at: datetime, *, throwaway: bool
+    inputs: CheckedInputs, plan: Plan, pki: Pki, now: datetime, *, throwaway: bool
 ) -> Iterator[Problem]:
     """The warnings of the plan, the certificates, the tokens and the releases of Istio."""
     topology, target, directory = inputs.topology, inputs.target, inputs.directory
     yield from plan.warnings
     yield from pki.warnings
-    tokens = [problem for found in token_findings(plan, at, DAY) for problem in found]
+    tokens = [problem for found in token_findings(plan, now, DAY) for problem in found]
     yield from relocate_problems(directory, tokens, (p.where.file for p in tokens))
     for warning in (
         *target.warnings(topology, pki),
@@ -139,9 +143,9 @@ def _store_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
     return store_of(topology).warnings(topology, inputs.sealing, shared_identity=shared)
 
 
-def certificates(
+def build_certificates(
     inputs: CheckedInputs,
-    at: datetime,
+    now: datetime,
     keyless: frozenset[str] = frozenset(),
     *,
     throwaway: bool = False,
@@ -149,10 +153,10 @@ def certificates(
     """The certificates of the mesh, checked, and made where they are missing; those of `keyless`
     may be here without their keys.
     """
-    return _placed(inputs, _asked(inputs, at, keyless, throwaway=throwaway))
+    return _relocate_result(inputs, _prepare_issue(inputs, now, keyless, throwaway=throwaway))
 
 
-def _placed(inputs: CheckedInputs, work: Callable[[], Pki]) -> Pki:
+def _relocate_result(inputs: CheckedInputs, work: Callable[[], Pki]) -> Pki:
     """The certificates that a work makes; what is to be said of them has the working directory
     before it.
     """
@@ -163,9 +167,9 @@ def _placed(inputs: CheckedInputs, work: Callable[[], Pki]) -> Pki:
     return replace(pki, warnings=relocate_problems(inputs.directory, pki.warnings))
 
 
-def _asked(
+def _prepare_issue(
     inputs: CheckedInputs,
-    at: datetime,
+    now: datetime,
     keyless: frozenset[str],
     *,
     throwaway: bool,
@@ -174,15 +178,19 @@ def _asked(
     """The work that makes the certificates of the mesh."""
     topology = inputs.topology
     if not topology.has_intermediate_files or (
-        topology.issuer == "csr" and ROOT_CERT not in inputs.kept and not inputs.folders
+        topology.issuer == "csr"
+        and ROOT_CERT not in inputs.certs_files
+        and not inputs.intermediates_on_disk
     ):
         return partial(Pki, b"", (), {}, {})
     own = [c for c in topology.clusters if c.primary is None]
     namespaces = {
         c.name: c.namespace
         for c in own
-        if (inputs.only is None or c.name in inputs.only)
-        and (topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.kept)
+        if (inputs.selected_clusters is None or c.name in inputs.selected_clusters)
+        and (
+            topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.certs_files
+        )
     }
     wanted = CertificateProfile(
         topology.organization,
@@ -191,13 +199,19 @@ def _asked(
         topology.intermediate_days,
         namespaces,
         keyless,
-        {c.name: inputs.others.get(c.name, b"") for c in own if c.name not in namespaces},
+        {
+            c.name: inputs.unselected_ca_certs.get(c.name, b"")
+            for c in own
+            if c.name not in namespaces
+        },
         topology.has_stated_organization,
     )
-    return partial(issue_pki, wanted, inputs.kept, at, progress, inputs.folders)
+    return partial(
+        issue_pki, wanted, inputs.certs_files, now, progress, inputs.intermediates_on_disk
+    )
 
 
-def root(directory: str, organization: str, key_type: str, days: int, at: datetime) -> Pki:
+def build_root(directory: str, organization: str, key_type: str, days: int, now: datetime) -> Pki:
     """The mesh's root, checked if it is there, else made; for `init`, which knows no clusters
     yet.
     """
@@ -207,22 +221,29 @@ def root(directory: str, organization: str, key_type: str, days: int, at: dateti
         return issue_pki(
             CertificateProfile(organization, key_type, days, 730, {}),
             kept,
-            at,
+            now,
             folders=there.intermediate_folders,
         )
     except MeshError as error:
         raise MeshError(relocate_problems(directory, error.problems)) from None
 
 
-def narrowed(inputs: CheckedInputs, only: frozenset[str]) -> CheckedInputs:
+def narrow_inputs(inputs: CheckedInputs, selected: frozenset[str]) -> CheckedInputs:
     """The inputs for a render of some clusters: only their intermediates count and are made."""
-    others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in only}
-    kept = {
-        path: body for path, body in inputs.kept.items() if path[: path.find("/") + 1] not in others
+    others = {f"intermediate-{c.name}/" for c in inputs.topology.clusters if c.name not in selected}
+    certs_files = {
+        path: body
+        for path, body in inputs.certs_files.items()
+        if path[: path.find("/") + 1] not in others
     }
-    aside = {
-        c.name: inputs.kept.get(f"intermediate-{c.name}/ca-cert.pem", b"")
+    unselected = {
+        c.name: inputs.certs_files.get(f"intermediate-{c.name}/ca-cert.pem", b"")
         for c in inputs.topology.clusters
-        if c.name not in only
+        if c.name not in selected
     }
-    return replace(inputs, certs=replace(inputs.certs, files=kept), only=only, others=aside)
+    return replace(
+        inputs,
+        certs=replace(inputs.certs, files=certs_files),
+        selected_clusters=selected,
+        unselected_ca_certs=unselected,
+    )

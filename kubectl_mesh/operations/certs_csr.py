@@ -10,9 +10,9 @@ from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.certs_inputs import (
-    check_none_served,
+    build_profile,
     gather_for_requests,
-    wanted_certificates,
+    refuse_served_clusters,
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.profile import Progress, ignore_progress
@@ -46,17 +46,17 @@ def write_requests(
     """
     with hold_lock(directory):
         inputs = gather_for_requests(directory, machine)
-        asked = _awaiting_clusters(inputs, names)
+        clusters = _awaiting_clusters(inputs, names)
         try:
-            new = prepare_requests(wanted_certificates(inputs, asked), inputs.kept, progress)
+            new = prepare_requests(build_profile(inputs, clusters), inputs.certs_files, progress)
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
-        note = private_files.keep_out(inputs)
+        note = private_files.ignore_private_files(inputs)
         with attach_notes([note]):
             write_certificates(join_path(directory, "certs"), new)
     return RequestsResult(
         join_path(directory, "certs"),
-        tuple(sorted(asked)),
+        tuple(sorted(clusters)),
         frozenset(new),
         inputs.topology.intermediate_days,
         (note,) if note else (),
@@ -69,12 +69,12 @@ def _awaiting_clusters(inputs: CheckedInputs, names: Sequence[str]) -> list[str]
     there = {
         c.name
         for c in topology.clusters
-        if f"{intermediate_folder(c.name)}/ca-cert.pem" in inputs.kept
+        if f"{intermediate_folder(c.name)}/ca-cert.pem" in inputs.certs_files
     }
     if not names:
         return [c.name for c in topology.clusters if c.primary is None and c.name not in there]
     chosen = select_clusters(topology, names, "NAME")
-    check_none_served(topology, chosen)
+    refuse_served_clusters(topology, chosen)
     if done := sorted(chosen & there):
         raise refuse(
             "NAME",

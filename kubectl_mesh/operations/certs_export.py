@@ -63,7 +63,7 @@ def _complete_intermediates(
     """The intermediates of clusters; refused where one is not there yet."""
     base = join_path(inputs.directory, "certs")
     everyone = frozenset(c.name for c in inputs.topology.clusters)
-    pki = build.certificates(inputs, inputs.machine.now, everyone, throwaway=True)
+    pki = build.build_certificates(inputs, inputs.machine.now, everyone, throwaway=True)
     if pki.new_files:
         raise refuse(
             base,

@@ -73,11 +73,11 @@ def import_intermediate(directory: str, request: ImportRequest, machine: Machine
     """
     if _is_in_use(request):
         return _import_in_use(directory, request, machine)
-    came, root = _read_certificates(request)
+    certificate, root = _read_certificates(request)
     with hold_lock(directory):
         inputs = gather_for_requests(directory, machine)
         (name,) = select_clusters(inputs.topology, (request.name,), "NAME")
-        there = inputs.kept.get(ROOT_CERT)
+        there = inputs.certs_files.get(ROOT_CERT)
         if root is not None and there is not None and there.split() != root.body.split():
             raise refuse(
                 root.name,
@@ -85,9 +85,9 @@ def import_intermediate(directory: str, request: ImportRequest, machine: Machine
                 "leave --root out, or find out which is right",
                 code="root-exists",
             )
-        if is_renewal_pending(name, inputs.kept):
-            return _replace(inputs, name, came)
-        return _import_first(inputs, name, came, root)
+        if is_renewal_pending(name, inputs.certs_files):
+            return _import_next(inputs, name, certificate)
+        return _import_first(inputs, name, certificate, root)
 
 
 def _is_in_use(request: ImportRequest) -> bool:
@@ -123,7 +123,7 @@ def _read_certificates(request: ImportRequest) -> tuple[NamedFile, NamedFile | N
 
 
 def _import_first(
-    inputs: CheckedInputs, name: str, came: NamedFile, root: NamedFile | None
+    inputs: CheckedInputs, name: str, certificate: NamedFile, root: NamedFile | None
 ) -> ImportResult:
     """Imports the first certificate of a cluster."""
     directory, now = inputs.directory, inputs.machine.now
@@ -131,66 +131,70 @@ def _import_first(
     try:
         new = accept_intermediate(
             AwaitedIntermediate(name, clusters, intermediate_folder(name)),
-            came,
+            certificate,
             root,
-            inputs.kept,
+            inputs.certs_files,
             now,
         )
-        _check_signer(inputs, name, came.name, new)
+        _check_signer(inputs, name, certificate.name, new)
     except MeshError as error:
-        given = (came.name, root.name if root is not None else None)
+        given = (certificate.name, root.name if root is not None else None)
         raise MeshError(relocate_problems(directory, error.problems, option_files=given)) from None
-    note = private_files.keep_out(inputs)
+    note = private_files.ignore_private_files(inputs)
     with attach_notes([note]):
         write_certificates(join_path(directory, "certs"), new)
     return replace(
-        _result(inputs, name),
+        _start_result(inputs, name),
         created=tuple(sorted(new)),
         warnings=tuple(
-            outlives_root_problems(came.name, {**inputs.kept, **new}, intermediate_folder(name))
+            outlives_root_problems(
+                certificate.name, {**inputs.certs_files, **new}, intermediate_folder(name)
+            )
         ),
         notes=(note,) if note else (),
     )
 
 
-def _replace(inputs: CheckedInputs, name: str, came: NamedFile) -> ImportResult:
+def _import_next(inputs: CheckedInputs, name: str, certificate: NamedFile) -> ImportResult:
     """Imports an intermediate that follows the one in use, which goes to the archive."""
     directory = inputs.directory
     clusters = [c.name for c in inputs.topology.clusters]
     try:
-        change = accept_renewal(name, clusters, came, inputs.certs, inputs.machine.now)
-        _check_signer(inputs, name, came.name, change.write)
+        change = accept_renewal(name, clusters, certificate, inputs.certs, inputs.machine.now)
+        _check_signer(inputs, name, certificate.name, change.write)
     except MeshError as error:
         raise MeshError(
-            relocate_problems(directory, error.problems, option_files=(came.name,))
+            relocate_problems(directory, error.problems, option_files=(certificate.name,))
         ) from None
-    note = private_files.keep_out(inputs, private_files.ARCHIVED)
+    note = private_files.ignore_private_files(inputs, private_files.ARCHIVED_PRIVATE_FILES)
     with attach_notes([note]):
         exchange_certificates(directory, change)
     return replace(
-        _result(inputs, name),
+        _start_result(inputs, name),
         archived=change.rename[intermediate_folder(name)],
-        warnings=tuple(outlives_root_problems(came.name, change.write, intermediate_folder(name))),
+        warnings=tuple(
+            outlives_root_problems(certificate.name, change.write, intermediate_folder(name))
+        ),
         notes=(note,) if note else (),
     )
 
 
-def _check_signer(inputs: CheckedInputs, name: str, file: str, put: Mapping[str, bytes]) -> None:
+def _check_signer(inputs: CheckedInputs, name: str, file: str, files: Mapping[str, bytes]) -> None:
     """Refuses an intermediate of a root that does not sign at this step of a rotation."""
     path = f"{intermediate_folder(name)}/cert-chain.pem"
-    if path not in put or ROOT_CERT not in inputs.kept:
+    if path not in files or ROOT_CERT not in inputs.certs_files:
         return
     if wrong := rotation.wrong_signer_problems(
-        rotation.read_rotation(inputs.kept),
+        rotation.read_rotation(inputs.certs_files),
         file,
-        put[path],
-        inputs.kept[ROOT_CERT],
-        inputs.kept.get(path),
+        files[path],
+        inputs.certs_files[ROOT_CERT],
+        inputs.certs_files.get(path),
     ):
         raise MeshError(wrong)
 
 
-def _result(inputs: CheckedInputs, name: str) -> ImportResult:
+def _start_result(inputs: CheckedInputs, name: str) -> ImportResult:
     cluster = next(c for c in inputs.topology.clusters if c.name == name)
     return ImportResult(
         join_path(inputs.directory, "certs"),
@@ -215,7 +219,7 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
                 code="certificates-made-in-clusters",
             )
         (name,) = select_clusters(topology, (request.name,), "NAME")
-        result = _result(inputs, name)
+        result, existing = _start_result(inputs, name), inputs.certs_files
         if result.cluster.primary is not None:
             raise refuse(
                 "NAME",
@@ -227,11 +231,11 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
             given = (
                 _dumped_files(request, result.cluster.namespace)
                 if request.key is None
-                else _named_files(request, request.key, inputs.kept)
+                else _named_files(request, request.key, existing)
             )
             clusters = [c.name for c in topology.clusters]
             new = intermediate_import.import_intermediate(
-                name, clusters, given, inputs.kept, machine.now
+                name, clusters, given, existing, machine.now
             )
         except MeshError as error:
             named = (request.file, request.key, request.root)
@@ -246,7 +250,7 @@ def _import_in_use(directory: str, request: ImportRequest, machine: Machine) -> 
         created=tuple(sorted(new)),
         was_in_use=True,
         warnings=tuple(
-            outlives_root_problems(request.file, {**inputs.kept, **new}, intermediate_folder(name))
+            outlives_root_problems(request.file, {**existing, **new}, intermediate_folder(name))
         ),
         notes=notes,
     )
@@ -261,7 +265,7 @@ def _dumped_files(request: ImportRequest, namespace: str) -> CacertsFiles:
             "leave it out",
             code="root-not-needed",
         )
-    found = find_signing_ca(request.file, dumps.read(request.file), namespace)
+    found = find_signing_ca(request.file, dumps.read_objects(request.file), namespace)
     if found.issuer is not None:
         raise refuse(
             request.file,

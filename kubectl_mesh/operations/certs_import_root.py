@@ -34,7 +34,7 @@ from kubectl_mesh.x509.layout import (
     intermediate_folder,
 )
 
-EMPTY = "none"
+NO_CONTEXT = "none"
 """What stands for the clusters of a topology that has none yet."""
 
 
@@ -90,23 +90,23 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
     make_folder(directory)
     base = join_path(directory, "certs")
     with hold_lock(directory):
-        kept, clusters = _read_files(directory, topology)
+        existing, clusters = _read_files(directory, topology)
         try:
-            taken = plan_root_import(root, pair, kept, clusters, machine.now)
+            imported = plan_root_import(root, pair, existing, clusters, machine.now)
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
         notes = keep_keys_out(directory, machine)
         with attach_notes(notes):
-            for name, body in taken.files.items():
+            for name, body in imported.files.items():
                 write_certificates(base, {name: body})
-            if not taken.files:
+            if not imported.files:
                 write_certificates(base, {})  # takes away what a killed run left unfinished
     return ImportedRoot(
         base,
-        frozenset(taken.files),
+        frozenset(imported.files),
         pair is not None,
         topology is not None,
-        relocate_problems(directory, taken.warnings),
+        relocate_problems(directory, imported.warnings),
         notes,
     )
 
@@ -140,12 +140,12 @@ def import_union(
     with hold_lock(directory):
         topology = _read_topology(directory)
         _check_signs_here(directory, topology)
-        kept, clusters = _read_files(directory, topology)
+        existing, clusters = _read_files(directory, topology)
         runs = _has_clusters(topology)
         if runs:
             root_rotation.check_one_root(load_inputs(directory, None, machine))
         try:
-            change, taken = union_rotation.begin_union(others, own, kept, clusters, machine.now)
+            change, taken = union_rotation.begin_union(others, own, existing, clusters, machine.now)
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
         notes: tuple[str, ...] = ()
@@ -161,12 +161,12 @@ def import_union(
     return RootUnion(
         join_path(directory, "certs"),
         tuple(sorted(change.write, key=lambda path: (path != ROOT_CERT, path))),
-        frozenset(change.write) & frozenset(kept),
+        frozenset(change.write) & frozenset(existing),
         taken.warnings,
         notes,
         tuple(sorted(own_clusters - set(clusters))),
         inputs,
-        rotation.read_rotation(inputs.kept) if inputs is not None else None,
+        rotation.read_rotation(inputs.certs_files) if inputs is not None else None,
     )
 
 
@@ -175,7 +175,7 @@ def _has_clusters(topology: Topology | None) -> bool:
     return (
         topology is not None
         and topology.has_intermediate_files
-        and [c.context for c in topology.clusters] != [EMPTY]
+        and [c.context for c in topology.clusters] != [NO_CONTEXT]
     )
 
 
@@ -221,7 +221,7 @@ def _read_root(file: str) -> bytes:
             )
         if dumps.is_pem(body):
             return body
-    return find_trusted_roots(file, dumps.read(file))
+    return find_trusted_roots(file, dumps.read_objects(file))
 
 
 def _check_signs_here(directory: str, topology: Topology | None) -> None:

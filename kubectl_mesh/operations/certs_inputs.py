@@ -47,7 +47,7 @@ def gather_for_requests(directory: str, machine: Machine) -> CheckedInputs:
     return inputs
 
 
-def check_none_served(topology: Topology, names: Iterable[str]) -> None:
+def refuse_served_clusters(topology: Topology, names: Iterable[str]) -> None:
     """Refuses clusters in which the istiod of another cluster signs."""
     served = sorted(c.name for c in topology.clusters if c.name in names and c.primary is not None)
     if served:
@@ -59,7 +59,7 @@ def check_none_served(topology: Topology, names: Iterable[str]) -> None:
         )
 
 
-def wanted_certificates(
+def build_profile(
     inputs: CheckedInputs, clusters: Iterable[str] | None = None, *, quick: bool = False
 ) -> CertificateProfile:
     """What new intermediates of these clusters are to be like, of all that have one by default;

@@ -14,9 +14,9 @@ from kubectl_mesh.model import CertsChange, Cluster
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
 from kubectl_mesh.operations.certs_inputs import (
-    check_none_served,
+    build_profile,
     gather_own_certificates,
-    wanted_certificates,
+    refuse_served_clusters,
 )
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.pki.profile import CertificateProfile, Progress, ignore_progress
@@ -67,9 +67,9 @@ def renew_intermediates(
     """Renews intermediates; the old ones go to the archive. With `issuer: csr` requests are
     written.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         if not request.dry_run:
-            held.enter_context(hold_lock(directory))
+            stack.enter_context(hold_lock(directory))
         inputs = gather_own_certificates(directory, machine)
         names = _chosen_clusters(inputs, request)
         result = RenewResult(
@@ -80,13 +80,13 @@ def renew_intermediates(
             inputs.target.KIND,
             inputs.topology.store,
         )
-        return _renewed(inputs, result, progress) if names else result
+        return _renew(inputs, result, progress) if names else result
 
 
-def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> RenewResult:
+def _renew(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> RenewResult:
     """Makes what was asked for, and writes it unless it is a dry run."""
     directory, request, notes = inputs.directory, result.request, []
-    if CRL_FILE in inputs.kept and not request.keep_key:
+    if CRL_FILE in inputs.certs_files and not request.keep_key:
         # A proxy that goes by CRLs refuses a key that it has no CRL of, in whatever order they
         # are applied.
         request = replace(request, keep_key=True)
@@ -94,12 +94,12 @@ def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> 
             f"the keys stay, for proxies go by {result.certs}/{CRL_FILE}, which knows no other"
         )
     # A dry run shows no key.
-    wanted = wanted_certificates(inputs, [c.name for c in result.clusters], quick=request.dry_run)
+    wanted = build_profile(inputs, [c.name for c in result.clusters], quick=request.dry_run)
     with attach_notes(notes):
-        change, put = _issue(inputs, wanted, progress, keep_key=request.keep_key)
+        change, put = _issue_or_request(inputs, wanted, progress, keep_key=request.keep_key)
     if not request.dry_run:
-        more = () if change is None else private_files.ARCHIVED
-        if note := private_files.keep_out(inputs, more):
+        more = () if change is None else private_files.ARCHIVED_PRIVATE_FILES
+        if note := private_files.ignore_private_files(inputs, more):
             notes.append(note)
         with attach_notes(notes):
             if change is not None:
@@ -109,13 +109,13 @@ def _renewed(inputs: CheckedInputs, result: RenewResult, progress: Progress) -> 
     return replace(result, request=request, change=change, requests=put, notes=tuple(notes))
 
 
-def _issue(
+def _issue_or_request(
     inputs: CheckedInputs, wanted: CertificateProfile, progress: Progress, *, keep_key: bool
 ) -> tuple[CertsChange | None, dict[str, bytes] | None]:
     """The new intermediates, or the requests for them where somebody else signs."""
     try:
         if inputs.topology.issuer == "csr":
-            return None, request_renewals(wanted, inputs.kept, progress, keep_key=keep_key)
+            return None, request_renewals(wanted, inputs.certs_files, progress, keep_key=keep_key)
         now = inputs.machine.now
         return plan_renewal(wanted, inputs.certs, now, progress, keep_key=keep_key), None
     except MeshError as error:
@@ -128,13 +128,17 @@ def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
     own = [c.name for c in topology.clusters if c.primary is None]
     if request.within is not None:
         try:
-            return find_expiring_clusters(own, inputs.kept, inputs.machine.now, request.within)
+            return find_expiring_clusters(
+                own, inputs.certs_files, inputs.machine.now, request.within
+            )
         except MeshError as error:
             raise MeshError(relocate_problems(inputs.directory, error.problems)) from None
     if not request.names:
-        return sorted(n for n in own if f"{intermediate_folder(n)}/ca-cert.pem" in inputs.kept)
+        return sorted(
+            n for n in own if f"{intermediate_folder(n)}/ca-cert.pem" in inputs.certs_files
+        )
     wanted = select_clusters(topology, request.names, "NAME")
-    check_none_served(topology, wanted)
+    refuse_served_clusters(topology, wanted)
     base = join_path(inputs.directory, "certs")
     lacking = [
         Problem(
@@ -145,7 +149,7 @@ def _chosen_clusters(inputs: CheckedInputs, request: RenewRequest) -> list[str]:
             code="intermediate-missing",
         )
         for n in sorted(wanted)
-        if f"{intermediate_folder(n)}/ca-cert.pem" not in inputs.kept
+        if f"{intermediate_folder(n)}/ca-cert.pem" not in inputs.certs_files
     ]
     if lacking:
         raise MeshError(lacking)

@@ -52,7 +52,7 @@ class CrlResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class _NamedFiles:
     """What somebody named, as far as it can be read."""
 
     clusters: Sequence[str] = ()
@@ -90,7 +90,7 @@ def sign_crls(
     """
     with hold_lock(directory):
         inputs = _gather(directory, machine, revokes=bool(added))
-        return _sign(inputs, _Named(crls=_read_crls(added)), days, clear=clear)
+        return _sign(inputs, _NamedFiles(crls=_read_crls(added)), days, clear=clear)
 
 
 def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs:
@@ -105,7 +105,7 @@ def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs
             "revoke it where that issuer is",
             code="certificates-made-in-clusters",
         )
-    if ROOT_CERT not in inputs.kept:
+    if ROOT_CERT not in inputs.certs_files:
         raise refuse(
             certs,
             "has no root yet, so nothing to revoke",
@@ -113,14 +113,14 @@ def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs
             code="root-certificate-missing",
         )
     is_alone = _is_root_alone(inputs)
-    if is_alone and ROOT_KEY not in inputs.kept:
+    if is_alone and ROOT_KEY not in inputs.certs_files:
         raise refuse(
             f"{certs}/{ROOT_KEY}",
             "is not here, and its CRL is signed with it",
             "put it back for as long as this takes",
             code="crl-key-missing",
         )
-    if CRL_FILE not in inputs.kept and not revokes and not is_alone:
+    if CRL_FILE not in inputs.certs_files and not revokes and not is_alone:
         raise refuse(
             f"{certs}/{CRL_FILE}",
             "is not there: nothing is revoked, and no proxy asks for it",
@@ -131,18 +131,18 @@ def _gather(directory: str, machine: Machine, *, revokes: bool) -> CheckedInputs
 
 
 def _is_root_alone(inputs: CheckedInputs) -> bool:
-    return not inputs.folders and has_no_clusters(inputs.directory)
+    return not inputs.intermediates_on_disk and has_no_clusters(inputs.directory)
 
 
-def _sign(inputs: CheckedInputs, named: _Named, days: int, *, clear: bool) -> CrlResult:
+def _sign(inputs: CheckedInputs, named: _NamedFiles, days: int, *, clear: bool) -> CrlResult:
     """Signs the CRLs, and writes them."""
     directory, now = inputs.directory, inputs.machine.now
-    archive = read_archive(directory, inputs.archived, ("ca-cert.pem", "ca-key.pem", ROOT_KEY))
+    archive = read_archive(directory, inputs.archive_names, ("ca-cert.pem", "ca-key.pem", ROOT_KEY))
     certs = replace(inputs.certs, archived_files=archive)
     own = [
         c.name
         for c in inputs.topology.clusters
-        if c.primary is None and f"{intermediate_folder(c.name)}/ca-cert.pem" in inputs.kept
+        if c.primary is None and f"{intermediate_folder(c.name)}/ca-cert.pem" in inputs.certs_files
     ]
     until = now.replace(microsecond=0) + timedelta(days=days)
     order = CrlRequest(
@@ -169,7 +169,7 @@ def _result(
     return CrlResult(
         f"{join_path(inputs.directory, 'certs')}/{CRL_FILE}",
         signed.crl,
-        CRL_FILE in inputs.kept,
+        CRL_FILE in inputs.certs_files,
         clear,
         ROTATION_FILE in signed.files,
         len(own),
@@ -189,7 +189,7 @@ def _read_crls(files: Sequence[str]) -> list[NamedFile]:
     return found
 
 
-def _read_certificates(directory: str, names: Sequence[str], files: Sequence[str]) -> _Named:
+def _read_certificates(directory: str, names: Sequence[str], files: Sequence[str]) -> _NamedFiles:
     """The certificates that somebody named, and what is wrong with the files."""
     found: list[NamedFile] = []
     problems: list[Problem] = []
@@ -204,7 +204,7 @@ def _read_certificates(directory: str, names: Sequence[str], files: Sequence[str
             found.append(NamedFile(path, _read_certificate(directory, path, name)))
         except MeshError as error:
             problems += error.problems
-    return _Named(names, found, (), problems)
+    return _NamedFiles(names, found, (), problems)
 
 
 def _read_certificate(directory: str, path: str, name: str | None) -> bytes:

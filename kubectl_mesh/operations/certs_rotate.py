@@ -13,13 +13,13 @@ from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import CertsChange
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
-from kubectl_mesh.operations.certs_inputs import gather_own_certificates, wanted_certificates
+from kubectl_mesh.operations.certs_inputs import build_profile, gather_own_certificates
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.root_rotation import (
-    check_able,
-    check_rendered,
-    check_waited,
-    rotation_value,
+    check_clusters_can_follow,
+    check_step_rendered,
+    check_waiting_time,
+    rotation_json,
 )
 from kubectl_mesh.pki import rotation, rotation_changes
 from kubectl_mesh.pki.profile import NamedFile, Progress, ignore_progress
@@ -48,7 +48,7 @@ class RotationStatus:
     inputs: CheckedInputs
     rotation: Rotation | None
     """None where none is on."""
-    value: dict[str, Any]
+    json: dict[str, Any]
     """The same for programs; the schema is `report/certs-rotation`."""
 
 
@@ -74,9 +74,9 @@ def begin_rotation(
                 f"finish it with advance{back}",
                 code="rotation-is-on",
             )
-        check_able(inputs, with_restarts=with_restarts)
+        check_clusters_can_follow(inputs, with_restarts=with_restarts)
         given = _read_new_root(inputs, root)
-        wanted = wanted_certificates(inputs)
+        wanted = build_profile(inputs)
         return rotation_changes.begin_rotation(wanted, inputs.certs, machine.now, given, progress)
 
     return _change_certs(directory, out, machine, begin)
@@ -95,11 +95,11 @@ def advance_rotation(
 
     def advance(inputs: CheckedInputs, on: Rotation | None) -> CertsChange:
         on = _require_rotation(directory, on)
-        check_rendered(inputs, on, out)
-        check_waited(inputs, on, seen_for)
+        check_step_rendered(inputs, on, out)
+        check_waiting_time(inputs, on, seen_for)
         return rotation_changes.advance_rotation(
             on,
-            wanted_certificates(inputs),
+            build_profile(inputs),
             inputs.certs,
             machine.now,
             local=inputs.topology.issuer == "local",
@@ -119,7 +119,7 @@ def abort_rotation(
         _check_way_back(directory, on)
         return rotation_changes.abort_rotation(
             on,
-            wanted_certificates(inputs),
+            build_profile(inputs),
             _with_archive(directory, inputs.certs, on),
             machine.now,
             local=inputs.topology.issuer == "local",
@@ -132,8 +132,8 @@ def abort_rotation(
 def read_rotation(directory: str, out: str | None, machine: Machine) -> RotationStatus:
     """Where the rotation is, and which clusters have it in the tree."""
     inputs = gather_own_certificates(directory, machine)
-    on = rotation.read_rotation(inputs.kept)
-    return RotationStatus(inputs, on, rotation_value(inputs, on, out))
+    on = rotation.read_rotation(inputs.certs_files)
+    return RotationStatus(inputs, on, rotation_json(inputs, on, out))
 
 
 def _change_certs(
@@ -147,18 +147,20 @@ def _change_certs(
         inputs = gather_own_certificates(directory, machine)
         # What a render would refuse to write is not begun either: no key is made for it.
         tree = out if out is not None else join_path(directory, "out")
-        if exposed := private_files.in_clear(inputs, tree):
+        if exposed := private_files.clear_tree_problems(inputs, tree):
             raise MeshError(exposed)
         try:
-            change = step(inputs, rotation.read_rotation(inputs.kept))
+            change = step(inputs, rotation.read_rotation(inputs.certs_files))
         except MeshError as error:
             raise MeshError(relocate_problems(directory, error.problems)) from None
-        private = (*private_files.ARCHIVED, f"certs/{NEXT_ROOT_KEY}")
-        note = private_files.keep_out(inputs, private)
+        private = (*private_files.ARCHIVED_PRIVATE_FILES, f"certs/{NEXT_ROOT_KEY}")
+        note = private_files.ignore_private_files(inputs, private)
         with attach_notes([note]):
             exchange_certificates(directory, change)
         inputs = gather_own_certificates(directory, machine)
-    return RotationResult(inputs, rotation.read_rotation(inputs.kept), (note,) if note else ())
+    return RotationResult(
+        inputs, rotation.read_rotation(inputs.certs_files), (note,) if note else ()
+    )
 
 
 def _require_rotation(directory: str, on: Rotation | None) -> Rotation:

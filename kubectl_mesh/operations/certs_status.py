@@ -6,7 +6,7 @@ from kubectl_mesh.errors import MeshError, refuse
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Expiry, Topology
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.operations.server_cas import server_ca_dates
+from kubectl_mesh.operations.server_cas import read_server_ca_dates
 from kubectl_mesh.pki import expiries
 from kubectl_mesh.pki.status import certs_status_json, read_validity, server_cas_json
 from kubectl_mesh.workdir.certs_folder import CertsFolder, read_certs
@@ -14,12 +14,12 @@ from kubectl_mesh.workdir.places import TOPOLOGY_FILE, relocate_problems
 from kubectl_mesh.workdir.topology_file import read_topology
 
 
-def read_status(directory: str, machine: Machine) -> dict[str, Any]:
+def read_certificate_status(directory: str, machine: Machine) -> dict[str, Any]:
     """Roots, intermediates and the CAs of the API servers, for programs; the schema is
     `report/certs-status`.
     """
     topology, certs = _read_own(directory)
-    servers = server_ca_dates(directory, topology)
+    servers = read_server_ca_dates(directory, topology)
     try:
         value = certs_status_json(topology, certs, machine.now)
     except MeshError as error:
@@ -27,10 +27,10 @@ def read_status(directory: str, machine: Machine) -> dict[str, Any]:
     return value | {"servers": server_cas_json(servers, machine.now)}
 
 
-def read_dates(directory: str) -> tuple[str, list[Expiry]]:
+def read_expiry_dates(directory: str) -> tuple[str, list[Expiry]]:
     """The name of the mesh, and what of its certificates ends when."""
     topology, certs = _read_own(directory)
-    servers = server_ca_dates(directory, topology)
+    servers = read_server_ca_dates(directory, topology)
     own = [c.name for c in topology.clusters if c.primary is None]
     try:
         roots, intermediates, crl = read_validity(certs.files, own)

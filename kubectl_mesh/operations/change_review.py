@@ -20,11 +20,11 @@ from kubectl_mesh.safety import PlannedRender, Review, review_change
 from kubectl_mesh.safety.removals import list_needed_paths
 
 if TYPE_CHECKING:
-    from kubectl_mesh.operations.build import Rendered
+    from kubectl_mesh.operations.build import RenderedMesh
 
 
 def review_render(
-    rendered: "Rendered",
+    rendered: "RenderedMesh",
     changes: Sequence[FolderChange],
     out: str,
     now: datetime,
@@ -37,13 +37,13 @@ def review_render(
     """
     old, new, render = _plan_render(rendered, changes, out, now, frozenset())
     if compares_logins:
-        logins = sealed_logins.sealed_anew(out, rendered, changes)
+        logins = sealed_logins.find_login_changes(out, rendered, changes)
         render = replace(render, login_changes=logins)
     return review_change(old, new, out, render)
 
 
 def review_before_write(
-    rendered: "Rendered",
+    rendered: "RenderedMesh",
     changes: Sequence[FolderChange],
     out: str,
     now: datetime,
@@ -53,13 +53,13 @@ def review_before_write(
     clusters that run nothing of their tree.
     """
     old, new, render = _plan_render(rendered, changes, out, now, unapplied)
-    logins = sealed_logins.sealed_anew(out, rendered, changes)
+    logins = sealed_logins.find_login_changes(out, rendered, changes)
     disk = read_tree_files(out, list_needed_paths(render))
     return review_change(old, new, out, replace(render, login_changes=logins, existing_files=disk))
 
 
 def _plan_render(
-    rendered: "Rendered",
+    rendered: "RenderedMesh",
     changes: Sequence[FolderChange],
     out: str,
     now: datetime,
@@ -71,7 +71,7 @@ def _plan_render(
     commit, unknown = _read_last_commit(rendered, changes, out, unapplied)
 
     def has_login(holder: str, peer: str) -> bool:
-        return sealed_logins.holds_login(rendered, holder, peer, out)
+        return sealed_logins.has_login(rendered, holder, peer, out)
 
     render = PlannedRender(
         now=now,
@@ -101,7 +101,7 @@ def _list_existing(topology: Topology, changes: Sequence[FolderChange], out: str
 
 
 def _read_states(
-    rendered: "Rendered",
+    rendered: "RenderedMesh",
     changes: Sequence[FolderChange],
     out: str,
     existing: frozenset[str],
@@ -125,7 +125,7 @@ def _read_states(
 
 
 def _read_last_commit(
-    rendered: "Rendered",
+    rendered: "RenderedMesh",
     changes: Sequence[FolderChange],
     out: str,
     unapplied: frozenset[str],

@@ -12,7 +12,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file
 from kubectl_mesh.operations.paths import Paths
-from kubectl_mesh.operations.survey import survey
+from kubectl_mesh.operations.survey import survey_mesh
 from kubectl_mesh.text import did_you_mean
 
 
@@ -46,7 +46,7 @@ class CheckResult:
 def check_mesh(paths: Paths, options: CheckOptions, machine: Machine) -> CheckResult:
     """Asks the checks that `options` name. Raises a `MeshError` only for what is no mesh at all."""
     wanted = _wanted_ids(options.categories, options.ids)
-    found = survey(
+    found = survey_mesh(
         paths.directory,
         paths.out,
         paths.kubeconfig,
@@ -58,7 +58,7 @@ def check_mesh(paths: Paths, options: CheckOptions, machine: Machine) -> CheckRe
     if found.inputs is not None:
         assumption = base_file.assumption_text(paths.directory)
     elif found.topology is not None:
-        assumption = base_file.assumption(paths.directory, found.topology, paths.tree)
+        assumption = base_file.find_assumption_text(paths.directory, found.topology, paths.tree)
     return CheckResult(tuple(r for r in found.results if r.check.id in wanted), assumption)
 
 

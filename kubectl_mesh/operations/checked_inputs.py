@@ -40,49 +40,49 @@ class CheckedInputs:
     """The `user` of a kubeconfig by cluster and peer; the peer "" stands for all."""
     certs: CertsFolder
     """What is in `certs/`."""
-    loose: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
     """Warnings: private files that others may read, and tokens that several clusters share."""
-    broken: frozenset[tuple[str, str]] = frozenset()
+    broken_inputs: frozenset[tuple[str, str]] = frozenset()
     """What is known to be wrong, so that it is not reported as pending too: its kind, and the
     cluster's name.
     """
-    secret_kubeconfig: bool = False
+    has_secret_kubeconfig: bool = False
     """There is a kubeconfig.yaml, and it holds credentials."""
     sealing: Mapping[str, Any] = field(default_factory=dict)
     """The certificates of the Sealed Secrets controllers, by cluster."""
-    only: frozenset[str] | None = None
+    selected_clusters: frozenset[str] | None = None
     """The clusters to render, where not all."""
-    coming: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    next_tokens: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     """The next tokens that exist, by cluster and peer, where peers are to move to another."""
     has_known_kind: bool = True
     """base.yaml is a control plane of a known kind, or does not exist."""
     has_known_fields: bool = True
     """The fields of base.yaml are those of its kind."""
-    borrowed: tuple[str, ...] = ()
+    kubeconfig_only_clusters: tuple[str, ...] = ()
     """The clusters whose server or CA only kubeconfig.yaml has."""
-    others: Mapping[str, bytes] = field(default_factory=dict)
+    unselected_ca_certs: Mapping[str, bytes] = field(default_factory=dict)
     """The certificates of the intermediates of clusters that are not to be rendered."""
     problems: tuple[Problem, ...] = ()
     """What is wrong with the files; the values are what could be read all the same."""
     machine: Machine = field(kw_only=True, repr=False)
 
     @property
-    def kept(self) -> Mapping[str, bytes]:
+    def certs_files(self) -> Mapping[str, bytes]:
         """The files below `certs/`."""
         return self.certs.files
 
     @property
-    def folders(self) -> tuple[str, ...]:
+    def intermediates_on_disk(self) -> tuple[str, ...]:
         """The intermediates that exist, those of clusters outside the topology too."""
         return self.certs.intermediate_folders
 
     @property
-    def leftovers(self) -> bool:
+    def has_interrupted_run(self) -> bool:
         """A killed run left something unfinished in `certs/`."""
         return self.certs.was_interrupted
 
     @property
-    def archived(self) -> tuple[str, ...]:
+    def archive_names(self) -> tuple[str, ...]:
         """What is in `certs/archive/`."""
         return self.certs.archive_names
 
@@ -121,9 +121,9 @@ def check_directory(
     """As `load_inputs`, with what is wrong in `problems`; raises a `MeshError` only if nothing can
     be known because of it.
     """
-    if lost := base_file.lost(directory, topology, out, unapplied):
+    if problems := base_file.lost_base_problems(directory, topology, out, unapplied):
         # Whatever else is wrong rests on another control plane than the one that runs.
-        raise MeshError(lost)
+        raise MeshError(problems)
     return check_inputs(read_inputs(directory, topology, kubeconfig), machine)
 
 
@@ -164,13 +164,13 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
             *sealing.warnings,
             *certs.warnings,
         ),
-        _broken(inputs, topology, servers),
+        _broken_inputs(inputs, topology, servers),
         config.is_default and config.document is not None and has_credentials(config.document),
         sealing.certificates,
-        coming=inputs.credentials.next_tokens,
+        next_tokens=inputs.credentials.next_tokens,
         has_known_kind=control_plane.has_known_kind,
         has_known_fields=control_plane.has_known_fields,
-        borrowed=_borrowed(inputs, topology, servers),
+        kubeconfig_only_clusters=_kubeconfig_only_clusters(inputs, topology, servers),
         problems=problems,
         machine=machine,
     )
@@ -182,7 +182,9 @@ def _target_problems(control_plane: ControlPlane) -> Iterator[Problem]:
         yield from control_plane.target.problems(control_plane.topology)
 
 
-def _broken(inputs: Inputs, topology: Topology, servers: Servers) -> frozenset[tuple[str, str]]:
+def _broken_inputs(
+    inputs: Inputs, topology: Topology, servers: Servers
+) -> frozenset[tuple[str, str]]:
     """What is known to be wrong, by its kind and the cluster's name."""
     tokens = {("token", name) for name in inputs.credentials.broken_clusters}
     if inputs.kubeconfig.problems or servers.problems:
@@ -192,7 +194,9 @@ def _broken(inputs: Inputs, topology: Topology, servers: Servers) -> frozenset[t
     return frozenset(tokens | {("server", name) for name in names})
 
 
-def _borrowed(inputs: Inputs, topology: Topology, servers: Servers) -> tuple[str, ...]:
+def _kubeconfig_only_clusters(
+    inputs: Inputs, topology: Topology, servers: Servers
+) -> tuple[str, ...]:
     """The clusters whose server or CA only kubeconfig.yaml has."""
     if not inputs.kubeconfig.is_default:
         return ()

@@ -16,7 +16,7 @@ from kubectl_mesh.observed.secret_states import (
 from kubectl_mesh.operations import base_file, build, partial
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
-from kubectl_mesh.operations.last_commit import committed
+from kubectl_mesh.operations.last_commit import list_committed_paths
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.safety import Review
 from kubectl_mesh.topology.selection import select_clusters
@@ -35,19 +35,19 @@ class Description:
     """The kind of control plane."""
     out: str
     now: datetime
-    only: frozenset[str] | None
+    selected_clusters: frozenset[str] | None
     """The clusters to show; None: all of them."""
     files: Mapping[str, frozenset[str]]
     """The files on disk, by directory."""
-    committed: frozenset[str] | None
+    committed_paths: frozenset[str] | None
     """The paths below `out` that git's HEAD has; None where there is no repository."""
-    states: StatesByDirectory
+    secret_states: StatesByDirectory
     """The states of remote secrets on disk that are not as a render would write them."""
-    refused: tuple[Problem, ...]
+    refusal_problems: tuple[Problem, ...]
     """Why a render is refused."""
     problems: tuple[Problem, ...]
     """What is wrong with the inputs or the tree."""
-    broken: frozenset[tuple[str, str]]
+    broken_inputs: frozenset[tuple[str, str]]
     """What is wrong and so not pending, by kind and cluster."""
     assumption: str
     """That Istio 1.4 is assumed; empty if it is not."""
@@ -55,13 +55,13 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _RenderedState:
     """A mesh as far as it could be rendered and compared."""
 
     plan: Plan | None = None
     pki: Pki | None = None
     changes: tuple[FolderChange, ...] = ()
-    refused: tuple[Problem, ...] = ()
+    refusal_problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
 
@@ -79,18 +79,18 @@ def describe_mesh(
     inputs = check_directory(paths.directory, paths.kubeconfig, machine, topology, folder)
     found += inputs.problems
     only = select_clusters(inputs.topology, clusters) if clusters else None
-    known = _render_and_compare(inputs, folder, found) if not found else _Known()
+    known = _render_and_compare(inputs, folder, found) if not found else _RenderedState()
     plan, pki = known.plan, known.pki
     if plan is None or pki is None:
         plan, pki = partial.plan_without_render(inputs, [p.where.file for p in found])
     by_name = {change.name: change for change in known.changes}
-    files = {name: _existing_files(change) for name, change in by_name.items()}
+    files = {name: _list_existing_files(change) for name, change in by_name.items()}
     if found:
         uncompared = {
             *plan.members,
             *([BUNDLE_FOLDER] if plan.topology.has_remote_secret_bundle else ()),
         } - by_name.keys()
-        files |= partial.listed_files(folder, uncompared)
+        files |= partial.list_secret_files(folder, uncompared)
     is_unknown = not inputs.has_known_kind
     return Description(
         plan=plan,
@@ -99,26 +99,26 @@ def describe_mesh(
         kind="control plane not known" if is_unknown else inputs.target.KIND,
         out=folder,
         now=machine.now,
-        only=only,
+        selected_clusters=only,
         files=files,
-        committed=committed(folder, machine.environment) if with_commit else None,
-        states=_read_states(plan, by_name, files, folder, machine.now, only),
-        refused=known.refused,
+        committed_paths=list_committed_paths(folder, machine.environment) if with_commit else None,
+        secret_states=_read_states(plan, by_name, files, folder, machine.now, only),
+        refusal_problems=known.refusal_problems,
         problems=tuple(sorted(set(found))),
-        broken=inputs.broken if found else frozenset(),
+        broken_inputs=inputs.broken_inputs if found else frozenset(),
         assumption=base_file.assumption_text(paths.directory),
         warnings=known.warnings,
     )
 
 
-def _render_and_compare(inputs: CheckedInputs, folder: str, found: list[Problem]) -> _Known:
+def _render_and_compare(inputs: CheckedInputs, folder: str, found: list[Problem]) -> _RenderedState:
     """The mesh as a render would write it, compared with the tree; problems go to `found`."""
     now = inputs.machine.now
     try:
-        rendered = build.make(inputs, now, folder, throwaway=True)
+        rendered = build.build_mesh(inputs, now, folder, throwaway=True)
     except MeshError as error:
         found += error.problems
-        return _Known()
+        return _RenderedState()
     changes: tuple[FolderChange, ...] = ()
     review = Review()
     try:
@@ -130,10 +130,10 @@ def _render_and_compare(inputs: CheckedInputs, folder: str, found: list[Problem]
         found += error.problems
     refused = tuple(review.list_problems())
     warnings = (*rendered.warnings, *review.unknown_problems)
-    return _Known(rendered.plan, rendered.pki, changes, refused, warnings)
+    return _RenderedState(rendered.plan, rendered.pki, changes, refused, warnings)
 
 
-def _existing_files(change: FolderChange) -> frozenset[str]:
+def _list_existing_files(change: FolderChange) -> frozenset[str]:
     """The files of a directory that exist on disk, as far as a render has them."""
     return frozenset(c.path for c in change.changes if c.action != "create")
 

@@ -11,7 +11,7 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.mesh_state import RawTree
 from kubectl_mesh.observed.tree_sources import convert_rendered_tree, read_tree, scan_tree
 from kubectl_mesh.operations import build, private_files, revision
-from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
@@ -53,10 +53,10 @@ def compare_mesh(paths: Paths, options: DiffOptions, machine: Machine) -> DiffRe
 
 def compare_trees(before: RawTree, after: RawTree) -> DiffResult:
     """The differences between two trees in memory."""
-    return _result(diff_trees(before, after, ("before", "after")))
+    return _build_result(diff_trees(before, after, ("before", "after")))
 
 
-def _result(found: Diff, warnings: Sequence[Problem] = ()) -> DiffResult:
+def _build_result(found: Diff, warnings: Sequence[Problem] = ()) -> DiffResult:
     return DiffResult(found, (*warnings, *found.problems))
 
 
@@ -83,7 +83,7 @@ def _compare_folders(paths: Paths, options: DiffOptions) -> DiffResult:
             )
     before, after = read_tree(names[0]), read_tree(names[1])
     only = _chosen_folders(options.clusters, before, after)
-    return _result(diff_trees(before, after, names, only=only))
+    return _build_result(diff_trees(before, after, names, only=only))
 
 
 def _compare_revision(
@@ -97,11 +97,11 @@ def _compare_revision(
             "leave one of the two out",
             code="options-exclude-each-other",
         )
-    before, after = revision.read(paths.tree, against, environment), read_tree(paths.tree)
+    before, after = revision.read_revision(paths.tree, against, environment), read_tree(paths.tree)
     names = (f"{paths.tree} at {against}", paths.tree)
     only = _chosen_folders(clusters, before, after)
     versions = _stated_versions(paths.directory)
-    return _result(diff_trees(before, after, names, only=only, versions=versions))
+    return _build_result(diff_trees(before, after, names, only=only, versions=versions))
 
 
 def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> DiffResult:
@@ -110,37 +110,37 @@ def _compare_render(paths: Paths, clusters: Sequence[str], machine: Machine) -> 
     inputs = load_inputs(paths.directory, paths.kubeconfig, machine, out=folder)
     only = select_clusters(inputs.topology, clusters)
     if clusters:
-        inputs = build.narrowed(inputs, only)
-    made = build.make(inputs, machine.now, folder, throwaway=True)
+        inputs = build.narrow_inputs(inputs, only)
+    rendered = build.build_mesh(inputs, machine.now, folder, throwaway=True)
     existing = scan_tree(folder)
     before: RawTree = existing.to_raw_tree()
-    after: RawTree = convert_rendered_tree(made.tree)
-    versions = {name: member.cluster.version for name, member in made.plan.members.items()}
+    after: RawTree = convert_rendered_tree(rendered.tree)
+    versions = {name: member.cluster.version for name, member in rendered.plan.members.items()}
     wanted = (
         only | {name for name in {*before, *after} if name.startswith("_")} if clusters else None
     )
     # A change after which istiod has to restart has an order; the restart is in its line, as
     # between two trees.
     changes = compare_tree(
-        folder, made.tree, inputs.topology.mesh_id, wanted, scanned=existing.directories
+        folder, rendered.tree, inputs.topology.mesh_id, wanted, scanned=existing.directories
     )
-    review = review_render(made, changes, folder, machine.now, compares_logins=False)
+    review = review_render(rendered, changes, folder, machine.now, compares_logins=False)
     found = diff_trees(
         before,
         after,
         (folder, "a render"),
         only=wanted,
         versions=versions,
-        render=RenderFacts(review, _fresh_certificates(made)),
+        render=RenderFacts(review, _new_certificates(rendered)),
     )
-    return _result(found, (*made.warnings, *review.unknown_problems))
+    return _build_result(found, (*rendered.warnings, *review.unknown_problems))
 
 
-def _fresh_certificates(made: Rendered) -> frozenset[str]:
+def _new_certificates(rendered: RenderedMesh) -> frozenset[str]:
     """The clusters whose intermediate is new in a render; the root, if new, has an empty name."""
     return frozenset(
         path.rpartition("/")[0].removeprefix("intermediate-")
-        for path in made.pki.new_files
+        for path in rendered.pki.new_files
         if path.endswith("/ca-cert.pem") or path == "root-cert.pem"
     )
 

@@ -18,9 +18,9 @@ from kubectl_mesh.observed.signing_ca import CACERTS
 from kubectl_mesh.yaml_io.read import stream_documents
 from kubectl_mesh.yaml_io.scalars import count_nodes
 
-ENDINGS = (".yaml", ".yml", ".json")
+DUMP_EXTENSIONS = (".yaml", ".yml", ".json")
 _PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
-_BULKY = frozenset(
+_BULKY_KINDS = frozenset(
     (
         *(
             "ControllerRevision",
@@ -39,7 +39,7 @@ _BULKY = frozenset(
 _FOREIGN_SECRETS = frozenset(("helm.sh/release.v1", "kubernetes.io/dockerconfigjson"))
 MOST_VALUES = 2_000_000
 """What `adopt` keeps in memory of a file, in values."""
-_INSIDE = re.compile(r"(^|\.)(data|stringData|users)(\.|\[|$)")
+_SECRET_PATH = re.compile(r"(^|\.)(data|stringData|users)(\.|\[|$)")
 
 
 def is_pem(body: bytes) -> bool:
@@ -47,13 +47,17 @@ def is_pem(body: bytes) -> bool:
     return bool(_PEM.search(body))
 
 
-def read(path: str, context: str = "") -> list[DumpedObject]:
+def read_objects(path: str, context: str = "") -> list[DumpedObject]:
     """The objects in a file, or in all files of a folder; every problem of every file at once."""
     found: list[DumpedObject] = []
     problems: list[Problem] = []
-    for file in _files(path):
+    for file in _list_dumps(path):
         try:
-            found += _folder(file, context) if os.path.isdir(file) else _objects(file, context)
+            found += (
+                _read_pem_folder(file, context)
+                if os.path.isdir(file)
+                else _read_dump(file, context)
+            )
         except MeshError as error:
             problems += error.problems
     if problems:
@@ -61,7 +65,7 @@ def read(path: str, context: str = "") -> list[DumpedObject]:
     return found
 
 
-def _files(path: str) -> list[str]:
+def _list_dumps(path: str) -> list[str]:
     """The dumps below a folder, in order; a folder with a ca-cert.pem counts as one."""
     if not os.path.isdir(path):
         return [path]
@@ -72,13 +76,13 @@ def _files(path: str) -> list[str]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            listed += _files(entry.path)
-        elif entry.name.endswith(ENDINGS):
+            listed += _list_dumps(entry.path)
+        elif entry.name.endswith(DUMP_EXTENSIONS):
             listed.append(entry.path)
     return listed
 
 
-def _objects(path: str, context: str) -> list[DumpedObject]:
+def _read_dump(path: str, context: str) -> list[DumpedObject]:
     stream = open_stream(path)
     if stream is None:
         raise refuse(path, "is not there", "name a file that is, or a folder", code="dump-missing")
@@ -88,7 +92,7 @@ def _objects(path: str, context: str) -> list[DumpedObject]:
     def each(document: Document) -> None:
         nonlocal kept
         for one in unroll_objects(document, context):
-            found.append(slim(one))
+            found.append(strip_bulky_fields(one))
             kept += count_nodes(dict(found[-1].value))
             if kept > MOST_VALUES:
                 raise refuse(
@@ -115,26 +119,26 @@ def _objects(path: str, context: str) -> list[DumpedObject]:
         hidden = "is not read alike by every program"
         raise MeshError(
             replace(p, what=hidden, fix="quote it", code="value-ambiguous")
-            if _INSIDE.search(p.where.path)
+            if _SECRET_PATH.search(p.where.path)
             else p
             for p in error.problems
         ) from None
 
 
-def slim(found: DumpedObject) -> DumpedObject:
+def strip_bulky_fields(found: DumpedObject) -> DumpedObject:
     """An object without what is large in a dump of a whole cluster, and of no mesh: of those of
     many kinds no more stays than what they are.
     """
-    kept = {
+    fields = {
         key: part
         for key, part in found.value.items()
         if key not in ("spec", "status", "data", "stringData", "binaryData", "webhooks")
     }
-    if found.kind in _BULKY:
+    if found.kind in _BULKY_KINDS:
         return replace(
             found,
             value={
-                **kept,
+                **fields,
                 "metadata": {
                     key: found.metadata[key]
                     for key in ("name", "namespace")
@@ -143,7 +147,7 @@ def slim(found: DumpedObject) -> DumpedObject:
             },
         )
     if found.kind == "Secret" and str(found.value.get("type")) in _FOREIGN_SECRETS:
-        return replace(found, value={**kept, "type": found.value["type"]})
+        return replace(found, value={**fields, "type": found.value["type"]})
     if "managedFields" in found.metadata:
         return replace(
             found,
@@ -157,13 +161,13 @@ def slim(found: DumpedObject) -> DumpedObject:
     return found
 
 
-def _folder(path: str, context: str) -> list[DumpedObject]:
+def _read_pem_folder(path: str, context: str) -> list[DumpedObject]:
     """The four files of an intermediate, as the Secret that they are mounted from."""
-    held = {
+    files = {
         name: read_file(os.path.join(path, name), "key" if name == "ca-key.pem" else "certificates")
         for name in CACERTS_FILES
     }
-    data = {name: body.decode("latin-1") for name, body in held.items() if body is not None}
+    data = {name: body.decode("latin-1") for name, body in files.items() if body is not None}
     return [
         DumpedObject(
             context,
@@ -186,7 +190,7 @@ def read_arguments(arguments: Sequence[str]) -> list[DumpedObject]:
     problems: list[Problem] = []
     for argument in arguments:
         try:
-            found += _argument(argument)
+            found += _read_argument(argument)
         except MeshError as error:
             problems += error.problems
     if problems:
@@ -219,7 +223,7 @@ def mode_problems(found: Sequence[DumpedObject]) -> list[Problem]:
     ]
 
 
-def _argument(argument: str) -> list[DumpedObject]:
+def _read_argument(argument: str) -> list[DumpedObject]:
     context, equals, path = argument.partition("=")
     if equals and not os.path.lexists(argument):
         if not context or not path:
@@ -229,16 +233,18 @@ def _argument(argument: str) -> list[DumpedObject]:
                 "write the context of the cluster, =, and a file or a folder with its dumps",
                 code="not-context-and-file",
             )
-        return read(path, context)
+        return read_objects(path, context)
     if not os.path.isdir(argument):
-        return read(argument)
+        return read_objects(argument)
     found: list[DumpedObject] = []
     problems: list[Problem] = []
     for entry in sorted(os.scandir(argument), key=lambda e: e.name):
-        if entry.name.startswith(".") or not (entry.is_dir() or entry.name.endswith(ENDINGS)):
+        if entry.name.startswith(".") or not (
+            entry.is_dir() or entry.name.endswith(DUMP_EXTENSIONS)
+        ):
             continue
         try:
-            found += read(entry.path, entry.name if entry.is_dir() else "")
+            found += read_objects(entry.path, entry.name if entry.is_dir() else "")
         except MeshError as error:
             problems += error.problems
     if problems:

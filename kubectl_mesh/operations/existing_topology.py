@@ -11,7 +11,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.operations.stated_values import StatedValues, contradictions
+from kubectl_mesh.operations.stated_values import StatedValues, contradiction_problems
 from kubectl_mesh.workdir.inputs import is_server_from_kubeconfig
 from kubectl_mesh.workdir.kubeconfig_file import read_user_contexts
 from kubectl_mesh.workdir.places import KUBECONFIG_FILE, TOPOLOGY_FILE
@@ -25,7 +25,7 @@ class ExistingTopology:
     """A topology.yaml with the values that it lacked."""
 
     topology: Topology
-    before: bytes
+    source: bytes
     body: bytes
 
 
@@ -52,12 +52,12 @@ def complete_topology(stated: StatedValues) -> ExistingTopology:
     document = load_document(path, source, lenient=True)
     if not isinstance(document.value, dict) or document.problems:
         return ExistingTopology(read_topology(directory, allow_empty=True), source, source)
-    problems = list(contradictions(document, stated))
+    problems = list(contradiction_problems(document, stated))
     missing = _list_missing(document.value, stated)
     body = source.decode()
     try:
         if missing:
-            body = edit.add_fields(body, missing, _reader(path), path)
+            body = edit.add_fields(body, missing, _value_reader(path), path)
         topology = validate_topology(load_document(path, body.encode()), allow_empty=True)
     except MeshError as error:
         flags = {key: stated.sources[key] for key in missing}
@@ -90,7 +90,7 @@ def _list_missing(value: Mapping[str, Any], stated: StatedValues) -> dict[str, s
     return missing
 
 
-def _reader(path: str) -> Callable[[str], Any]:
+def _value_reader(path: str) -> Callable[[str], Any]:
     """What reads a text of a file into a value."""
     return lambda text: load_document(path, text.encode()).value
 
@@ -154,6 +154,8 @@ def _copy_server(
         if entry.tls_server_name and not cluster.tls_server_name:
             keys["tlsServerName"] = entry.tls_server_name
         path = join_path(directory, TOPOLOGY_FILE)
-        copied.text = edit.add_context(copied.text, cluster.context, keys, _reader(path), path)
+        copied.text = edit.add_context(
+            copied.text, cluster.context, keys, _value_reader(path), path
+        )
     if cluster.certificate_authority is None and there is None and authority is not None:
         copied.authorities[crt] = authority

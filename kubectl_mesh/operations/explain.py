@@ -12,7 +12,7 @@ from kubectl_mesh.explain import Judged, Known
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.paths import Paths
-from kubectl_mesh.operations.survey import Survey, survey
+from kubectl_mesh.operations.survey import Survey, survey_mesh
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 from kubectl_mesh.workdir.topology_file import read_topology
 
@@ -23,7 +23,7 @@ class Explanation:
 
     messages: tuple[tuple[Known, tuple[Judged, ...]], ...] = ()
     clusters: tuple[str, ...] = ()
-    unread: tuple[Problem, ...] = ()
+    input_problems: tuple[Problem, ...] = ()
     """Why inputs cannot be used, so that what rests on them is not known."""
 
 
@@ -36,7 +36,7 @@ class _Mesh:
     versions: frozenset[str] = frozenset()
     """The releases of all control planes; none if any of them is not stated."""
     clusters: tuple[str, ...] = ()
-    unread: tuple[Problem, ...] = ()
+    input_problems: tuple[Problem, ...] = ()
 
 
 def explain_text(text: str, paths: Paths, machine: Machine) -> Explanation:
@@ -48,7 +48,7 @@ def explain_text(text: str, paths: Paths, machine: Machine) -> Explanation:
         (known, explain.judge(known, mesh.results, mesh.versions))
         for known in explain.recognise(text)
     )
-    return Explanation(messages, explain.named(text, mesh.clusters), mesh.unread)
+    return Explanation(messages, explain.named(text, mesh.clusters), mesh.input_problems)
 
 
 def _survey_mesh(paths: Paths, machine: Machine) -> _Mesh:
@@ -56,7 +56,7 @@ def _survey_mesh(paths: Paths, machine: Machine) -> _Mesh:
         if paths.directory != ".":
             read_topology(paths.directory)  # says what is missing
         return _Mesh()
-    seen = survey(paths.directory, paths.out, paths.kubeconfig, machine, lambda _: machine.now)
+    seen = survey_mesh(paths.directory, paths.out, paths.kubeconfig, machine, lambda _: machine.now)
     clusters = seen.inputs.topology.clusters if seen.inputs is not None else ()
     names = tuple(c.name for c in clusters)
     results = {r.check.id: r for r in seen.results}

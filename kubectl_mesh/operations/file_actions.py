@@ -15,7 +15,9 @@ class FileAction(NamedTuple):
     path: str
 
 
-def add_missing(directory: str, path: str, body: bytes, *, private: bool = False) -> FileAction:
+def add_missing_file(
+    directory: str, path: str, body: bytes, *, private: bool = False
+) -> FileAction:
     """Writes a file of the working directory if there is none; an existing one is kept."""
     if os.path.lexists(os.path.join(directory, path)):
         return FileAction("keep", path)

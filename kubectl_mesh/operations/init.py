@@ -19,7 +19,7 @@ from kubectl_mesh.operations.existing_topology import (
     complete_topology,
     copy_servers,
 )
-from kubectl_mesh.operations.file_actions import FileAction, add_missing
+from kubectl_mesh.operations.file_actions import FileAction, add_missing_file
 from kubectl_mesh.operations.new_topology import NewTopology, build_topology
 from kubectl_mesh.operations.stated_values import StatedValues
 from kubectl_mesh.targets.control_plane import judge_base
@@ -87,9 +87,9 @@ def initialize_directory(
     start: NewTopology | ExistingTopology
     if os.path.lexists(join_path(directory, TOPOLOGY_FILE)):
         start = complete_topology(stated)
-        if start.body != start.before:
+        if start.body != start.source:
             private_files.check_regular(join_path(directory, TOPOLOGY_FILE))
-        kind = None if sources["control_plane"] else _rendered_kind(directory, start.topology)
+        kind = None if sources["control_plane"] else _find_rendered_kind(directory, start.topology)
     else:
         start, kind = build_topology(stated, options.kubeconfig, machine, warn), None
     kind = kind or options.control_plane
@@ -100,15 +100,15 @@ def initialize_directory(
     with hold_lock(directory):
         ignore = _write_gitignore(directory, machine)
         if isinstance(start, NewTopology):
-            return _write_new(options, start, target, ignore, machine)
-        return _complete(options, start, target, ignore, machine)
+            return _write_new_directory(options, start, target, ignore, machine)
+        return _complete_directory(options, start, target, ignore, machine)
 
 
-def _rendered_kind(directory: str, topology: Topology) -> str | None:
+def _find_rendered_kind(directory: str, topology: Topology) -> str | None:
     """The kind of the tree; one that was rendered without base.yaml keeps it."""
     if os.path.lexists(join_path(directory, BASE_FILE)):
         return None
-    return base_file.rendered_kind(topology, join_path(directory, "out"))
+    return base_file.find_rendered_kind(topology, join_path(directory, "out"))
 
 
 def _choose_target(directory: str, topology: Topology, kind: str, *, is_stated: bool) -> Target:
@@ -137,18 +137,18 @@ def _write_gitignore(directory: str, machine: Machine) -> FileAction:
     return action
 
 
-def _write_new(
+def _write_new_directory(
     options: InitOptions, new: NewTopology, target: Target, ignore: FileAction, machine: Machine
 ) -> InitResult:
     """Writes the files of a new working directory."""
     directory = options.directory
     files = {**new.authorities, BASE_FILE: target.STARTER.encode()}
-    done = [add_missing(directory, name, body) for name, body in files.items()]
+    done = [add_missing_file(directory, name, body) for name, body in files.items()]
     done += _write_root(directory, new.topology, target, machine)
     make_folder(join_path(directory, "credentials"), 0o700)
     # Last: without it, every command says what to do; with it and without base.yaml, the mesh
     # would be one of Istio 1.4.
-    topology = add_missing(directory, TOPOLOGY_FILE, new.body)
+    topology = add_missing_file(directory, TOPOLOGY_FILE, new.body)
     return InitResult(
         directory,
         (ignore, topology, *done),
@@ -158,7 +158,7 @@ def _write_new(
     )
 
 
-def _complete(
+def _complete_directory(
     options: InitOptions,
     existing: ExistingTopology,
     target: Target,
@@ -167,19 +167,19 @@ def _complete(
 ) -> InitResult:
     """Writes what an existing topology.yaml and its working directory lack."""
     directory = options.directory
-    base = add_missing(directory, BASE_FILE, target.STARTER.encode())
+    base = add_missing_file(directory, BASE_FILE, target.STARTER.encode())
     copied = copy_servers(directory, existing, options.kubeconfig, machine)
     for name, body in copied.authorities.items():
         add_files(directory, {name: body})
     body = copied.text.encode()
-    if body != existing.before:
-        replace_file(join_path(directory, TOPOLOGY_FILE), existing.before, body)
+    if body != existing.source:
+        replace_file(join_path(directory, TOPOLOGY_FILE), existing.source, body)
     root = _write_root(directory, existing.topology, target, machine)
     make_folder(join_path(directory, "credentials"), 0o700)
     return InitResult(
         directory,
         (
-            FileAction("keep" if body == existing.before else "update", TOPOLOGY_FILE),
+            FileAction("keep" if body == existing.source else "update", TOPOLOGY_FILE),
             *(FileAction("create", name) for name in copied.authorities),
             ignore,
             base,
@@ -198,7 +198,9 @@ def _write_root(
     if topology.issuer != "local":
         return []
     key_type = topology.key_type or target.KEY_TYPE
-    pki = build.root(directory, topology.organization, key_type, topology.root_days, machine.now)
+    pki = build.build_root(
+        directory, topology.organization, key_type, topology.root_days, machine.now
+    )
     if pki.new_files:
         write_certificates(join_path(directory, "certs"), pki.new_files)
     return [

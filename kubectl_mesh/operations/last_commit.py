@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kubectl_mesh.operations.revision import RawTree
 
 
-def committed(folder: str, environment: Mapping[str, str]) -> frozenset[str] | None:
+def list_committed_paths(folder: str, environment: Mapping[str, str]) -> frozenset[str] | None:
     """The paths below a folder that are in the last commit; None where there is no repository, no
     commit yet, or git does not answer.
     """
@@ -53,7 +53,7 @@ def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
     )
     if all(_is_on_disk(os.path.join(top, path), name) for path, _, name in locks):
         return {}
-    return revision.read(out, "HEAD", environment, without=REMOTE_SECRETS_PREFIX)
+    return revision.read_revision(out, "HEAD", environment, without=REMOTE_SECRETS_PREFIX)
 
 
 def _list_entries(

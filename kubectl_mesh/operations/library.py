@@ -59,14 +59,14 @@ def build(inputs: CheckedInputs) -> Built:
     What is sealed in the `out/` of the working directory already is kept as it is. Whether running
     clusters survive the change is for `diff` to say.
     """
-    made = building.make(inputs, inputs.machine.now, join_path(inputs.directory, "out"))
+    rendered = building.build_mesh(inputs, inputs.machine.now, join_path(inputs.directory, "out"))
     tree = {
         f"{name}/{path}": file.body
-        for name, folder in made.tree.items()
+        for name, folder in rendered.tree.items()
         for path, file in folder.items()
     }
-    seal_key = {"seal-key": made.seal_key} if made.seal_key is not None else {}
-    return Built(tree, {**made.pki.new_files, **seal_key}, made.warnings)
+    seal_key = {"seal-key": rendered.seal_key} if rendered.seal_key is not None else {}
+    return Built(tree, {**rendered.pki.new_files, **seal_key}, rendered.warnings)
 
 
 def check(
@@ -87,10 +87,10 @@ def diff(before: Files, after: Files) -> Diff:
     """What a change from one tree to another does to the mesh: its lines, the order of applying it,
     and what running clusters do not survive.
     """
-    return compare_trees(_raw(before), _raw(after)).diff
+    return compare_trees(_to_raw_tree(before), _to_raw_tree(after)).diff
 
 
-def _raw(files: Files) -> RawTree:
+def _to_raw_tree(files: Files) -> RawTree:
     tree: dict[str, dict[str, bytes | None]] = {}
     for path, body in files.items():
         first, _, rest = path.partition("/")

@@ -69,12 +69,12 @@ def build_topology(
         raise MeshError(conflicts)
     contexts = {context: entry.keys for context, entry in entries.items()}
     clusters = dump_yaml({"contexts": contexts}) if contexts else _NO_CONTEXTS
-    body = _HEAD + dump_yaml(_head_of(stated)) + clusters
+    body = _HEAD + dump_yaml(_mesh_keys(stated)) + clusters
     path = join_path(stated.directory, TOPOLOGY_FILE)
     try:
         topology = validate_topology(load_document(path, body.encode()), allow_empty=True)
     except MeshError as error:
-        raise MeshError(_at_flag(p, contexts) for p in error.problems) from None
+        raise MeshError(_relocate_to_flag(p, contexts) for p in error.problems) from None
     authorities = {
         f"clusters/{c.name}.crt": authority
         for c in topology.clusters
@@ -87,7 +87,7 @@ def _list_contexts(stated: StatedValues) -> list[str]:
     return [given.rpartition("=")[0] or given for given in stated.contexts]
 
 
-def _head_of(stated: StatedValues) -> dict[str, object]:
+def _mesh_keys(stated: StatedValues) -> dict[str, object]:
     """What the topology states about the mesh as a whole."""
     head: dict[str, object] = {"mesh_id": stated.mesh_id}
     if stated.organization not in (None, stated.mesh_id):
@@ -133,7 +133,7 @@ def _add_fix(context: str) -> str:
     return f"leave it out here, and then `{add}`"
 
 
-def _at_flag(problem: Problem, contexts: Mapping[str, Mapping[str, object]]) -> Problem:
+def _relocate_to_flag(problem: Problem, contexts: Mapping[str, Mapping[str, object]]) -> Problem:
     """A problem of the topology at the flag that states the value.
 
     No flag states the name of a cluster here: `add` has one.

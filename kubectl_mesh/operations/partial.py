@@ -68,24 +68,24 @@ def plan_without_render(inputs: CheckedInputs, files: Sequence[str]) -> tuple[Pl
     """
     topology = inputs.topology
     known = KnownClusters(inputs.servers, inputs.logins)
-    made = build_plan(topology, inputs.target.traits(topology), known, inputs.directory)
+    known_plan = build_plan(topology, inputs.target.traits(topology), known, inputs.directory)
     rest = frozenset(
         c.name
         for c in topology.clusters
         if not any(f"intermediate-{c.name}/" in file for file in files)
     )
     try:
-        return made, build.certificates(
-            build.narrowed(inputs, rest), steady_day(inputs), throwaway=True
+        return known_plan, build.build_certificates(
+            build.narrow_inputs(inputs, rest), find_steady_day(inputs), throwaway=True
         )
     except MeshError as error:
         more = [p.where.file for p in error.problems if "/intermediate-" in p.where.file]
         if more and not set(more) <= set(files):
             return plan_without_render(inputs, [*files, *more])
-        return made, Pki(b"", (), {}, {})
+        return known_plan, Pki(b"", (), {}, {})
 
 
-def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[str]]:
+def list_secret_files(out: str, directories: Collection[str]) -> dict[str, frozenset[str]]:
     """The remote secrets on disk of directories, by their paths there."""
     found = {}
     for directory in directories:
@@ -99,12 +99,12 @@ def listed_files(out: str, directories: Collection[str]) -> dict[str, frozenset[
     return found
 
 
-def steady_day(inputs: CheckedInputs) -> datetime:
+def find_steady_day(inputs: CheckedInputs) -> datetime:
     """A day on which every certificate has begun and, as long as they are used, none has ended: so
     that a picture does not depend on today.
     """
     begun = []
-    for path, body in inputs.kept.items():
+    for path, body in inputs.certs_files.items():
         if path.endswith(("root-cert.pem", "ca-cert.pem")):
             try:
                 begun += [describe_certificate(c).not_before for c in load_certificates(path, body)]

@@ -25,7 +25,7 @@ from kubectl_mesh.x509.layout import (
     intermediate_folder,
 )
 
-SHORTEST = 8
+SHORTEST_SECRET = 8
 """A secret that is shorter may stand anywhere by chance."""
 
 
@@ -48,10 +48,12 @@ def check_folders(directory: str, out: str | None) -> None:
         )
     if os.path.lexists(out) and not os.path.isdir(out):
         raise refuse(out, "is a file; --out names a folder", "name another", code="out-is-file")
-    own, tree = os.path.realpath(directory), os.path.realpath(out)
-    taken = [os.path.join(own, name) for name in ("certs", "clusters", "credentials")]
-    if os.path.commonpath([own, tree]) == tree or any(
-        os.path.commonpath([path, tree]) == path for path in taken
+    working_directory, tree = os.path.realpath(directory), os.path.realpath(out)
+    reserved = [
+        os.path.join(working_directory, name) for name in ("certs", "clusters", "credentials")
+    ]
+    if os.path.commonpath([working_directory, tree]) == tree or any(
+        os.path.commonpath([path, tree]) == path for path in reserved
     ):
         raise refuse(
             out,
@@ -73,7 +75,7 @@ def check_regular(path: str) -> None:
         )
 
 
-ARCHIVED = (
+ARCHIVED_PRIVATE_FILES = (
     "certs/archive/intermediate/ca-key.pem",
     "certs/archive/root/root-key.pem",
     ".kubectl-mesh-certs/root-key.pem",
@@ -83,7 +85,7 @@ ARCHIVED = (
 """
 
 
-def private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[str]:
+def list_private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[str]:
     """The files of a working directory that git must never have, one that a killed run may leave
     among them; and `more` that are about to be written.
     """
@@ -92,19 +94,19 @@ def private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[str]:
         f"certs/{ROOT_KEY}",
         *([f"certs/{SEAL_KEY}"] if store_of(inputs.topology).ENCRYPTS else []),
         *(f"certs/{intermediate_folder(c.name)}/ca-key.pem" for c in clusters),
-        *_credentials(inputs),
-        *(ARCHIVED if inputs.archived else ()),
-        *([f"certs/{NEXT_ROOT_KEY}"] if NEXT_ROOT_KEY in inputs.kept else []),
+        *_list_credentials(inputs),
+        *(ARCHIVED_PRIVATE_FILES if inputs.archive_names else ()),
+        *([f"certs/{NEXT_ROOT_KEY}"] if NEXT_ROOT_KEY in inputs.certs_files else []),
         *more,
     ]
     return [
         *found,
         f"certs/{STAGE_PREFIX}-{ROOT_KEY}",
-        *([KUBECONFIG_FILE] if inputs.secret_kubeconfig else []),
+        *([KUBECONFIG_FILE] if inputs.has_secret_kubeconfig else []),
     ]
 
 
-def _credentials(inputs: CheckedInputs) -> list[str]:
+def _list_credentials(inputs: CheckedInputs) -> list[str]:
     """Where logins are, or would be."""
     topology = inputs.topology
     found = [
@@ -127,29 +129,29 @@ def _credentials(inputs: CheckedInputs) -> list[str]:
     ]
 
 
-def let_through(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[Problem]:
+def unignored_problems(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[Problem]:
     """Private files that git would take into a commit."""
     return git_ignore.unignored_file_problems(
         inputs.directory,
-        private_files(inputs, more),
+        list_private_files(inputs, more),
         join_path(inputs.directory, ".gitignore"),
         inputs.machine.environment,
     )
 
 
-def keep_out(inputs: CheckedInputs, more: Sequence[str] = ()) -> str:
+def ignore_private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> str:
     """Keeps what is about to be written out of git, or refuses to write it; `more` are private
     files that are not there yet.
 
     Gives what is to be told of it: nothing where it is kept out already.
     """
-    told = ignore(inputs)
-    if bare := let_through(inputs, more):
+    note = write_missing_gitignore(inputs)
+    if bare := unignored_problems(inputs, more):
         raise MeshError(bare)
-    return told
+    return note
 
 
-def in_clear(inputs: CheckedInputs, out: str) -> list[Problem]:
+def clear_tree_problems(inputs: CheckedInputs, out: str) -> list[Problem]:
     """A tree in clear that git would take into a commit, though the topology does not say so."""
     topology = inputs.topology
     if not store_of(topology).private or topology.has_stated_store:
@@ -161,19 +163,21 @@ def in_clear(inputs: CheckedInputs, out: str) -> list[Problem]:
     )
 
 
-def borrowed(inputs: CheckedInputs) -> list[Problem]:
+def kubeconfig_only_problems(inputs: CheckedInputs) -> list[Problem]:
     """Servers that only kubeconfig.yaml has, in a git work tree that does not take that file: a
     clone could not render.
     """
     directory = inputs.directory or "."
     if (
-        not inputs.borrowed
+        not inputs.kubeconfig_only_clusters
         or git_ignore.find_work_tree(directory) is None
         or git_ignore.list_unignored_files(directory, [KUBECONFIG_FILE], inputs.machine.environment)
     ):
         return []
-    names = ", ".join(inputs.borrowed[:3]) + (
-        f" and {len(inputs.borrowed) - 3} more" if len(inputs.borrowed) > 3 else ""
+    names = ", ".join(inputs.kubeconfig_only_clusters[:3]) + (
+        f" and {len(inputs.kubeconfig_only_clusters) - 3} more"
+        if len(inputs.kubeconfig_only_clusters) > 3
+        else ""
     )
     where = "" if inputs.directory in (".", "") else f" -C {shlex.quote(inputs.directory)}"
     what = (
@@ -191,11 +195,11 @@ def borrowed(inputs: CheckedInputs) -> list[Problem]:
     ]
 
 
-def tracked(inputs: CheckedInputs, out: str) -> list[Problem]:
+def tracked_secret_problems(inputs: CheckedInputs, out: str) -> list[Problem]:
     """Keys and logins in clear in files that git tracks, below the working directory and in the
     tree; but for a tree that is to have them.
     """
-    known = _known(inputs)
+    known = _known_secrets(inputs)
     # A token that is a JWT is a sign already.
     others = [secret for secret in known if not secret.startswith(b"eyJ")]
     signs = [
@@ -255,28 +259,28 @@ def _tracked_problem(place: str, path: str, known: Mapping[bytes, str]) -> Probl
     )
 
 
-def _known(inputs: CheckedInputs) -> dict[bytes, str]:
+def _known_secrets(inputs: CheckedInputs) -> dict[bytes, str]:
     """The tokens that are here, and the seal key, each with where it is."""
     clusters = {c.name: c for c in inputs.topology.clusters}
     found = {}
-    if SEAL_KEY in inputs.kept:
-        found[inputs.kept[SEAL_KEY].strip()] = f"what is in {work_path(f'certs/{SEAL_KEY}')}"
+    if SEAL_KEY in inputs.certs_files:
+        found[inputs.certs_files[SEAL_KEY].strip()] = f"what is in {work_path(f'certs/{SEAL_KEY}')}"
     for (name, peer), login in sorted(inputs.logins.items()):
         token = login.get("token")
         if isinstance(token, str):
             found[token.encode()] = f"what is in {login_file_names(clusters[name], peer)}"
-    return {secret: name for secret, name in found.items() if len(secret) >= SHORTEST}
+    return {secret: name for secret, name in found.items() if len(secret) >= SHORTEST_SECRET}
 
 
-def ignore(inputs: CheckedInputs) -> str:
+def write_missing_gitignore(inputs: CheckedInputs) -> str:
     """Writes the .gitignore that is missing, before the first secret; gives the line that tells of
     it.
     """
     path = join_path(inputs.directory, GITIGNORE_FILE)
     is_wanted = (
         os.path.lexists(path)
-        or ROOT_CERT not in inputs.kept
+        or ROOT_CERT not in inputs.certs_files
         or find_work_tree(inputs.directory) is not None
     )
-    wrote = is_wanted and write_gitignore(inputs.directory, private_files(inputs))
+    wrote = is_wanted and write_gitignore(inputs.directory, list_private_files(inputs))
     return f"wrote {path}, which keeps keys and tokens out of git" if wrote else ""

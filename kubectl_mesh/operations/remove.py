@@ -12,7 +12,7 @@ from kubectl_mesh.fs.owned_files import replace_file
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Topology
 from kubectl_mesh.operations import private_files
-from kubectl_mesh.operations.teardown import list_commands
+from kubectl_mesh.operations.teardown import list_teardown_commands
 from kubectl_mesh.targets.teardown import Command
 from kubectl_mesh.text import did_you_mean, mesh_command
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
@@ -31,7 +31,7 @@ class RemoveResult:
     """The network that was removed with it, because nobody else is on it; empty if there is
     none.
     """
-    left: tuple[str, ...]
+    remaining_files: tuple[str, ...]
     """The files of the cluster that stay, as paths in the working directory."""
     commands: tuple[Command, ...]
     """What takes Istio off the cluster."""
@@ -51,7 +51,7 @@ def remove_cluster(directory: str, context: str) -> RemoveResult:
         private_files.check_regular(path)
         topology = read_topology(directory)
         cluster = _find_removable(topology, path, context)
-        commands = list_commands(directory, topology, frozenset({cluster.name}))
+        commands = list_teardown_commands(directory, topology, frozenset({cluster.name}))
         source = (read_inside(directory, TOPOLOGY_FILE, "topology") or b"").decode()
         body = edit.remove_context(
             source, context, lambda text: load_document(path, text.encode()).value, path
@@ -65,7 +65,7 @@ def remove_cluster(directory: str, context: str) -> RemoveResult:
         directory,
         cluster,
         cluster.network if is_alone else "",
-        tuple(name for name in _files_of(cluster) if os.path.lexists(join_path(directory, name))),
+        tuple(name for name in _list_files(cluster) if os.path.lexists(join_path(directory, name))),
         tuple(commands),
         delivery.TITLE if delivery.RECONCILES else "",
     )
@@ -101,7 +101,7 @@ def _find_removable(topology: Topology, path: str, context: str) -> Cluster:
     return cluster
 
 
-def _files_of(cluster: Cluster) -> list[str]:
+def _list_files(cluster: Cluster) -> list[str]:
     """The files of a cluster in the working directory, existing or not."""
     return [
         f"certs/intermediate-{cluster.name}",

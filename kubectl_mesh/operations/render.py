@@ -16,12 +16,12 @@ from kubectl_mesh.fs.owned_files import write_certificates
 from kubectl_mesh.model import FolderChange, Plan
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file, build, private_files
-from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.change_review import review_before_write, review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
-from kubectl_mesh.operations.sealed_tree import Sealed
-from kubectl_mesh.operations.unapplied import check_effect, resolve_unapplied
+from kubectl_mesh.operations.sealed_tree import SealedTree
+from kubectl_mesh.operations.unapplied import check_unapplied_needed, resolve_unapplied
 from kubectl_mesh.pki.profile import Progress, ignore_progress
 from kubectl_mesh.safety import Review
 from kubectl_mesh.stores import store_of
@@ -66,12 +66,12 @@ class _Request:
 class RenderResult:
     """What a render did, or would do."""
 
-    rendered: Rendered
+    rendered: RenderedMesh
     changes: tuple[FolderChange, ...]
     out: str
-    strangers: tuple[str, ...]
+    foreign_entries: tuple[str, ...]
     """What is in `out` and does not belong to the mesh."""
-    leaving: Leaving
+    removals: Leaving
     """What leaves the tree and is still in the clusters."""
     warnings: tuple[Problem, ...]
     assumption: str
@@ -83,7 +83,7 @@ class RenderResult:
     """Whether istiod has to restart in the clusters that take the change."""
 
     @property
-    def differs(self) -> bool:
+    def has_differences(self) -> bool:
         """Whether a byte changes. Modes do not count: git keeps none, so a checkout of the same
         tree has others.
         """
@@ -116,21 +116,21 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
     paths, out = request.paths, request.paths.tree
     private_files.check_folders(paths.directory, paths.out)
     with _locked_folders(request):
-        idle = _find_unapplied(request)
-        inputs = _read_inputs(request, idle)
+        unapplied = _find_unapplied_clusters(request)
+        inputs = _read_inputs(request, unapplied)
         if request.writes:
             recover_killed_run(out)
-        rendered = build.make(
+        rendered = build.build_mesh(
             inputs,
             request.machine.now,
             out,
-            sealed=Sealed(inputs, out, reseal=request.options.reseal),
+            sealed=SealedTree(inputs, out, reseal=request.options.reseal),
             throwaway=not request.writes,
             progress=progress,
         )
-        wanted = _wanted_folders(rendered) if request.options.clusters else None
+        wanted = _selected_folders(rendered) if request.options.clusters else None
         changes = compare_tree(out, rendered.tree, inputs.topology.mesh_id, wanted)
-        review = _review_changes(request, rendered, changes, idle)
+        review = _review_changes(request, rendered, changes, unapplied)
         if request.options.strict:
             _refuse_doubtful(rendered)
         notes: list[str] = []
@@ -155,15 +155,15 @@ def _render(request: _Request, progress: Progress) -> RenderResult:
 def _locked_folders(request: _Request) -> Iterator[None]:
     """Holds the folders that are written to against other runs."""
     directory, out = request.paths.directory, request.paths.out
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         if request.writes:
-            held.enter_context(hold_lock(directory))
+            stack.enter_context(hold_lock(directory))
             if out is not None and os.path.isdir(out) and not os.path.samefile(out, directory):
-                held.enter_context(hold_lock(out))
+                stack.enter_context(hold_lock(out))
         yield
 
 
-def _find_unapplied(request: _Request) -> frozenset[str]:
+def _find_unapplied_clusters(request: _Request) -> frozenset[str]:
     """The clusters that run nothing of their tree."""
     options = request.options
     if not (options.unapplied or options.confirmed):
@@ -177,21 +177,21 @@ def _find_unapplied(request: _Request) -> frozenset[str]:
     )
 
 
-def _read_inputs(request: _Request, idle: frozenset[str]) -> CheckedInputs:
+def _read_inputs(request: _Request, unapplied: frozenset[str]) -> CheckedInputs:
     """The inputs of the clusters to render; refuses private files that git would take."""
     paths = request.paths
     inputs = load_inputs(
-        paths.directory, paths.kubeconfig, request.machine, out=paths.tree, unapplied=idle
+        paths.directory, paths.kubeconfig, request.machine, out=paths.tree, unapplied=unapplied
     )
     only = select_clusters(inputs.topology, request.options.clusters)
-    exposed = private_files.in_clear(inputs, paths.tree)
+    exposed = private_files.clear_tree_problems(inputs, paths.tree)
     if os.path.lexists(join_path(paths.directory, ".gitignore")):
-        exposed += private_files.let_through(inputs)
+        exposed += private_files.unignored_problems(inputs)
     if exposed:
         raise MeshError(exposed)
     if request.options.reseal:
         _check_reseal(request, inputs)
-    return build.narrowed(inputs, only) if request.options.clusters else inputs
+    return build.narrow_inputs(inputs, only) if request.options.clusters else inputs
 
 
 def _check_reseal(request: _Request, inputs: CheckedInputs) -> None:
@@ -211,36 +211,36 @@ def _check_reseal(request: _Request, inputs: CheckedInputs) -> None:
         )
 
 
-def _wanted_folders(rendered: Rendered) -> frozenset[str]:
+def _selected_folders(rendered: RenderedMesh) -> frozenset[str]:
     """The directories of the clusters to render, and of the mesh as a whole, which is rendered with
     any of its clusters.
     """
-    return (rendered.inputs.only or frozenset()) | {
+    return (rendered.inputs.selected_clusters or frozenset()) | {
         name for name in rendered.tree if name.startswith("_")
     }
 
 
 def _review_changes(
     request: _Request,
-    rendered: Rendered,
+    rendered: RenderedMesh,
     changes: tuple[FolderChange, ...],
-    idle: frozenset[str],
+    unapplied: frozenset[str],
 ) -> Review:
     """Refuses what running clusters do not survive, and `--unapplied` where it changes nothing."""
     out, at = request.paths.tree, rendered.inputs.machine.now
     restarts = request.options.with_restarts
-    review = review_before_write(rendered, changes, out, at, idle)
+    review = review_before_write(rendered, changes, out, at, unapplied)
     if refused := review.list_problems(with_restarts=restarts):
         raise MeshError(refused)
-    if idle:
-        lost = base_file.lost(request.paths.directory, rendered.inputs.topology, out)
+    if unapplied:
+        lost = base_file.lost_base_problems(request.paths.directory, rendered.inputs.topology, out)
         whole = review_render(rendered, changes, out, at)
         lifted = bool(lost) or bool(whole.list_problems(with_restarts=restarts))
-        check_effect(request.options.unapplied, lifted=lifted)
+        check_unapplied_needed(request.options.unapplied, lifted=lifted)
     return review
 
 
-def _refuse_doubtful(rendered: Rendered) -> None:
+def _refuse_doubtful(rendered: RenderedMesh) -> None:
     """Refuses a mesh in which anything is pending, or a token warns of something."""
     doubtful = [w for w in rendered.warnings if w.id in TOKEN_CHECKS]
     if rendered.plan.pending or doubtful:
@@ -248,16 +248,16 @@ def _refuse_doubtful(rendered: Rendered) -> None:
 
 
 def _write_mesh(
-    request: _Request, rendered: Rendered, changes: tuple[FolderChange, ...], notes: list[str]
+    request: _Request, rendered: RenderedMesh, changes: tuple[FolderChange, ...], notes: list[str]
 ) -> None:
     """Writes .gitignore, certificates and tree; `notes` gets what was written next to the tree."""
     inputs = rendered.inputs
-    if ignored := private_files.keep_out(inputs):
+    if ignored := private_files.ignore_private_files(inputs):
         notes.append(ignored)
     certificates = dict(rendered.pki.new_files)
     if rendered.seal_key is not None:
         certificates[SEAL_KEY] = rendered.seal_key
-    if certificates or inputs.leftovers:
+    if certificates or inputs.has_interrupted_run:
         write_certificates(
             join_path(inputs.directory, "certs"),
             certificates,

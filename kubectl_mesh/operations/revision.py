@@ -14,7 +14,7 @@ from kubectl_mesh.workdir.git_ignore import find_work_tree
 RawTree = dict[str, dict[str, bytes | None]]
 
 
-def read(
+def read_revision(
     out: str, revision: str, environment: Mapping[str, str], *, without: str | None = None
 ) -> RawTree:
     """The files of the tree at `out` as a revision has them: directory -> path -> bytes, None for
@@ -33,8 +33,8 @@ def read(
         )
     where = os.path.relpath(os.path.realpath(out), top)
     prefix = "" if where == "." else where.replace(os.sep, "/") + "/"
-    commit = _commit(top, revision, environment)
-    listed = _git(
+    commit = _find_commit(top, revision, environment)
+    listed = _run_git(
         top,
         environment,
         "ls-tree",
@@ -59,11 +59,11 @@ def read(
         path = os.fsdecode(file)[len(prefix) :]
         is_read = without is None or not path.partition("/")[2].startswith(without)
         entries.append((path, is_read and kind == b"blob" and mode in (b"100644", b"100755"), name))
-    bodies = _bodies(top, [name for _, regular, name in entries if regular], environment)
-    return _make_tree((path, bodies[name] if regular else None) for path, regular, name in entries)
+    bodies = _read_bodies(top, [name for _, regular, name in entries if regular], environment)
+    return _build_tree((path, bodies[name] if regular else None) for path, regular, name in entries)
 
 
-def _make_tree(files: Iterable[tuple[str, bytes | None]]) -> RawTree:
+def _build_tree(files: Iterable[tuple[str, bytes | None]]) -> RawTree:
     """Files by directory and path; hidden directories do not count."""
     tree: RawTree = {}
     for path, body in files:
@@ -73,7 +73,7 @@ def _make_tree(files: Iterable[tuple[str, bytes | None]]) -> RawTree:
     return tree
 
 
-def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
+def _find_commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
     """The name of the commit of a revision."""
     if revision.startswith("-") or not revision.strip():
         raise refuse(
@@ -82,7 +82,7 @@ def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
             "name a branch, a tag or a commit",
             code="revision-invalid",
         )
-    found = _git(top, environment, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    found = _run_git(top, environment, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found is None:
         raise refuse(
             "--against",
@@ -93,12 +93,14 @@ def _commit(top: str, revision: str, environment: Mapping[str, str]) -> str:
     return found.decode().strip()
 
 
-def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dict[bytes, bytes]:
+def _read_bodies(
+    top: str, names: list[bytes], environment: Mapping[str, str]
+) -> dict[bytes, bytes]:
     """What objects hold, asked for all at once."""
     if not names:
         return {}
     wanted = list(dict.fromkeys(names))
-    out = _git(
+    out = _run_git(
         top, environment, "cat-file", "--batch", feed=b"".join(name + b"\n" for name in wanted)
     )
     if out is None:
@@ -125,7 +127,9 @@ def _bodies(top: str, names: list[bytes], environment: Mapping[str, str]) -> dic
     return found
 
 
-def _git(top: str, environment: Mapping[str, str], *words: str, feed: bytes = b"") -> bytes | None:
+def _run_git(
+    top: str, environment: Mapping[str, str], *words: str, feed: bytes = b""
+) -> bytes | None:
     """What git prints; None where it says no."""
     done = run_git(top, *words, environment=environment, stdin=feed)
     if done is None:

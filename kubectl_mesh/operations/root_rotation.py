@@ -28,7 +28,7 @@ from kubectl_mesh.text import mesh_command
 from kubectl_mesh.x509.layout import CRL_FILE, ROOT_CERT
 
 
-def check_able(inputs: CheckedInputs, *, with_restarts: bool) -> None:
+def check_clusters_can_follow(inputs: CheckedInputs, *, with_restarts: bool) -> None:
     """Refuses where running clusters could not follow, or only by restarts that nobody has agreed
     to.
     """
@@ -70,7 +70,7 @@ def check_one_root(inputs: CheckedInputs) -> None:
         raise MeshError(broken)
 
 
-def check_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None:
+def check_step_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None:
     """Refuses while the tree, on disk or in the last commit, does not have the step."""
     tree = out if out is not None else join_path(inputs.directory, "out")
     wanted = _with_crl(inputs, on, own_trusts(inputs))
@@ -95,14 +95,16 @@ def check_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) -> None
 
 def own_trusts(inputs: CheckedInputs) -> dict[str, Trust]:
     """What the clusters are to trust by `certs/`, and what signs in each."""
-    return read_trust(inputs.kept, [c.name for c in inputs.topology.clusters if c.primary is None])
+    return read_trust(
+        inputs.certs_files, [c.name for c in inputs.topology.clusters if c.primary is None]
+    )
 
 
 def _with_crl(inputs: CheckedInputs, on: Rotation, wanted: dict[str, Trust]) -> dict[str, Trust]:
     """The same, with the CRLs where the next step waits for them and Istio reads them."""
-    if on.step != "trust-both" or CRL_FILE not in inputs.kept:
+    if on.step != "trust-both" or CRL_FILE not in inputs.certs_files:
         return wanted
-    digest = hashlib.sha256(inputs.kept[CRL_FILE]).hexdigest()
+    digest = hashlib.sha256(inputs.certs_files[CRL_FILE]).hexdigest()
     read = {
         c.name for c in inputs.topology.clusters if any(can_read_crl(r.version) for r in c.releases)
     }
@@ -143,16 +145,16 @@ def waiting_time(inputs: CheckedInputs, on: Rotation) -> timedelta:
     )
 
 
-def check_waited(inputs: CheckedInputs, on: Rotation, seen_for: timedelta | None) -> None:
+def check_waiting_time(inputs: CheckedInputs, on: Rotation, seen_for: timedelta | None) -> None:
     """Refuses while it is too early by what was seen."""
     if found := wait_problem(on, seen_for, waiting_time(inputs, on), inputs.machine.now):
         raise MeshError([found])
 
 
-def rotation_value(inputs: CheckedInputs, on: Rotation | None, out: str | None) -> dict[str, Any]:
+def rotation_json(inputs: CheckedInputs, on: Rotation | None, out: str | None) -> dict[str, Any]:
     """The state for programs; the schema is `report/certs-rotation`."""
     tree = out if out is not None else join_path(inputs.directory, "out")
-    wanted = own_trusts(inputs) if ROOT_CERT in inputs.kept else {}
+    wanted = own_trusts(inputs) if ROOT_CERT in inputs.certs_files else {}
     there = tree_trust.read_tree_trusts(tree, wanted)
     signers = {t.signer or "" for t in wanted.values()}
     return {

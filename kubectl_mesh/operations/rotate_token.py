@@ -18,7 +18,7 @@ from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster, Plan
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
-from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.token_steps import (
@@ -29,7 +29,7 @@ from kubectl_mesh.operations.token_steps import (
     check_step,
     seen_problems,
 )
-from kubectl_mesh.operations.token_tree import build_tree, stale_folders, uncommitted_problems
+from kubectl_mesh.operations.token_tree import build_tree, list_stale_folders, uncommitted_problems
 from kubectl_mesh.render.remote_secrets import kubeconfig_text
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.stores import store_of
@@ -42,7 +42,7 @@ from kubectl_mesh.yaml_io.read import load_document
 
 
 @dataclass(frozen=True, slots=True)
-class RotationStep:
+class TokenRotationStep:
     """A step of the rotation of a cluster's token."""
 
     name: str
@@ -56,11 +56,11 @@ class RotationStep:
 
 
 @dataclass(frozen=True, slots=True)
-class RotationResult:
+class TokenRotationResult:
     """A step of a rotation that was written into topology.yaml."""
 
     directory: str
-    asked: str
+    requested_action: str
     """`begin`, `advance` or `abort`."""
     cluster: Cluster
     """The cluster after the step."""
@@ -70,9 +70,9 @@ class RotationResult:
     """The clusters whose istiod has a remote secret for it."""
     is_external: bool
     """Whether tokens go through a store of the user's."""
-    gone: int | None
+    removed_generation: int | None
     """The generation that was next to the first one before the step."""
-    gone_files: tuple[str, ...]
+    removed_files: tuple[str, ...]
     """The token files of the generation that went, which are of no use any more."""
     checks: tuple[tuple[str, str], ...] = ()
     """What must be seen before the next step: a command, and what it prints."""
@@ -80,17 +80,17 @@ class RotationResult:
     """What has to restart after the apply."""
 
     @property
-    def is_back(self) -> bool:
+    def is_going_back(self) -> bool:
         """Whether peers go back to the first token."""
-        return self.asked == "abort" and self.step != token_rotation.STEADY
+        return self.requested_action == "abort" and self.step != token_rotation.STEADY
 
     @property
-    def moves_peers(self) -> bool:
+    def has_moved_peers(self) -> bool:
         """Whether peers use another token after the step."""
-        return self.is_back or self.step == token_rotation.MOVED
+        return self.is_going_back or self.step == token_rotation.MOVED
 
 
-def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> RotationResult:
+def rotate_token(paths: Paths, wanted: TokenRotationStep, machine: Machine) -> TokenRotationResult:
     """Writes the next step of a rotation into topology.yaml, and nothing else.
 
     Raises a `MeshError` if the tree, or the last commit of its repository, does not have the step
@@ -106,7 +106,7 @@ def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> Rotati
         cluster = next(c for c in inputs.topology.clusters if c.name == name)
         before = build_tree(inputs, out)
         check_step(before, cluster, wanted.step)
-        behind = stale_folders(before, out, cluster)
+        behind = list_stale_folders(before, out, cluster)
         entry = _next_entry(before, cluster, wanted, is_rendered=not behind)
         source, body = _edit_topology(directory, cluster, entry)
         later = load_inputs(
@@ -132,7 +132,7 @@ def rotate_token(paths: Paths, wanted: RotationStep, machine: Machine) -> Rotati
 
 
 def _next_entry(
-    rendered: Rendered, cluster: Cluster, wanted: RotationStep, *, is_rendered: bool
+    rendered: RenderedMesh, cluster: Cluster, wanted: TokenRotationStep, *, is_rendered: bool
 ) -> dict[str, int]:
     """The `tokens` of the cluster after a step; `is_rendered`: a tree has the step before."""
     if wanted.step == "begin":
@@ -145,7 +145,7 @@ def _next_entry(
     return token_rotation.abort_rotation(cluster, was_rendered=is_rendered)
 
 
-def _list_generations(rendered: Rendered, cluster: Cluster) -> list[int]:
+def _list_generations(rendered: RenderedMesh, cluster: Cluster) -> list[int]:
     """The generations of which a token is here already."""
     peers = ("", *rendered.plan.members[cluster.name].readers)
     found = []
@@ -174,13 +174,13 @@ def _edit_topology(directory: str, cluster: Cluster, entry: dict[str, int]) -> t
 
 def _check_stale(
     later: CheckedInputs, out: str, cluster: Cluster, step: str, behind: list[str]
-) -> Rendered:
+) -> RenderedMesh:
     """The mesh after the step, if the tree already is as then; else raises a `MeshError`, because
     the tree does not have the step before.
     """
     if step == "abort":
         after = build_tree(later, out)
-        if not stale_folders(after, out, cluster):
+        if not list_stale_folders(after, out, cluster):
             return after
     raise refuse(
         behind[0],
@@ -190,7 +190,9 @@ def _check_stale(
     )
 
 
-def _check_seen(rendered: Rendered, out: str, cluster: Cluster, wanted: RotationStep) -> None:
+def _check_seen(
+    rendered: RenderedMesh, out: str, cluster: Cluster, wanted: TokenRotationStep
+) -> None:
     """Raises a `MeshError` if the step before is not committed, or not seen everywhere."""
     if wanted.step == "begin":
         return
@@ -204,31 +206,31 @@ def _check_seen(rendered: Rendered, out: str, cluster: Cluster, wanted: Rotation
 
 
 def _describe_step(
-    paths: Paths, asked: str, before: Rendered, after: Rendered, name: str
-) -> RotationResult:
+    paths: Paths, asked: str, before: RenderedMesh, after: RenderedMesh, name: str
+) -> TokenRotationResult:
     """The result of a step, from the mesh before and after it."""
     plan = after.plan
     cluster = plan.members[name].cluster
     is_external = store_of(plan.topology).OUTSIDE
     gone = before.plan.members[name].cluster.second_generation
     peers = plan.members[name].readers if plan.topology.reader_per_peer else ("",)
-    result = RotationResult(
+    result = TokenRotationResult(
         directory=paths.directory,
-        asked=asked,
+        requested_action=asked,
         cluster=cluster,
         step=token_rotation.rotation_step(cluster),
         holders=tuple(
             plan.members[h].cluster for h in token_rotation.remote_secret_holders(plan, name)
         ),
         is_external=is_external,
-        gone=gone,
-        gone_files=(
+        removed_generation=gone,
+        removed_files=(
             ()
             if is_external or gone is None
             else tuple(token_file(cluster, peer, gone) for peer in peers)
         ),
     )
-    moving = result.holders if result.moves_peers else ()
+    moving = result.holders if result.has_moved_peers else ()
     return replace(
         result,
         checks=tuple(_list_checks(after, result)),
@@ -236,10 +238,10 @@ def _describe_step(
     )
 
 
-def _list_checks(after: Rendered, result: RotationResult) -> list[tuple[str, str]]:
+def _list_checks(after: RenderedMesh, result: TokenRotationResult) -> list[tuple[str, str]]:
     """The commands that show whether the next step may come, and what they print."""
     plan, name = after.plan, result.cluster.name
-    if result.step == token_rotation.BEGUN and not result.is_back:
+    if result.step == token_rotation.BEGUN and not result.is_going_back:
         return [
             (p.command, "") for p in plan.pending if p.kind == "next-token" and p.subject == name
         ]
@@ -262,7 +264,7 @@ def _list_pushes(plan: Plan, name: str) -> Iterator[tuple[str, str]]:
             yield command, "the time of the push"
 
 
-def _digest_secrets(after: Rendered, name: str) -> dict[str, str]:
+def _digest_secrets(after: RenderedMesh, name: str) -> dict[str, str]:
     """By holder what `sha256sum` prints of its remote secret, where the token is here."""
     member = after.plan.members[name]
     found = {}

@@ -18,7 +18,7 @@ from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 from kubectl_mesh.x509.layout import SEAL_KEY
 
 if TYPE_CHECKING:
-    from kubectl_mesh.operations.build import Rendered
+    from kubectl_mesh.operations.build import RenderedMesh
 
 CLEAR, SOPS, SEALED = (b"Secret", False), (b"Secret", True), (b"SealedSecret", False)
 """What holds a remote secret: its kind, and whether SOPS encrypted it."""
@@ -27,8 +27,8 @@ _KIND = re.compile(rb"^kind: ([A-Za-z]+)$", re.MULTILINE)
 _SOPS = re.compile(rb"^sops:", re.MULTILINE)
 
 
-def sealed_anew(
-    out: str, rendered: "Rendered", changes: Sequence[FolderChange]
+def find_login_changes(
+    out: str, rendered: "RenderedMesh", changes: Sequence[FolderChange]
 ) -> dict[tuple[str, str], LoginChange]:
     """By directory and peer, the remote secrets that may have changed in nothing but what holds
     them.
@@ -37,24 +37,24 @@ def sealed_anew(
     as far as can be told. What is sealed can be compared where the seal key is here. It is asked
     before anything is written.
     """
-    key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
+    key = read_key(rendered.inputs.certs_files.get(SEAL_KEY, b""))
     found: dict[tuple[str, str], LoginChange] = {}
     as_before: set[str] = set()
-    whom: dict[str, LockFile | None] = {}
-    for name, path, peer in _updated(changes):
+    locks: dict[str, LockFile | None] = {}
+    for name, path, peer in _list_updated_secrets(changes):
         if name in as_before:
             continue  # one store holds all of a directory
         old, new = (
             read_file(os.path.join(out, name, path), "manifest") or b"",
             rendered.tree[name][path].body,
         )
-        before, now = _held(old), _held(new)
+        before, now = _find_container(old), _find_container(new)
         if before == now and before not in (SOPS, SEALED):
             as_before.add(name)
             continue
-        if name not in whom:
-            whom[name] = parse_lock(read_file(os.path.join(out, name, MESH_LOCK), "lock"))
-        if _same(rendered, name, peer, old, key, whom[name]):
+        if name not in locks:
+            locks[name] = parse_lock(read_file(os.path.join(out, name, MESH_LOCK), "lock"))
+        if _has_same_login(rendered, name, peer, old, key, locks[name]):
             found[name, peer] = LoginChange.UNCHANGED
         elif before != now:
             found[name, peer] = LoginChange.STORE
@@ -63,7 +63,7 @@ def sealed_anew(
     return found
 
 
-def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
+def has_login(rendered: "RenderedMesh", holder: str, peer: str, out: str) -> bool:
     """Whether the remote secret of a peer, as it is in the tree, is seen to hold the login that a
     render gives it.
     """
@@ -73,8 +73,8 @@ def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
         else (holder, f"{REMOTE_SECRETS_PREFIX}{peer}.yaml")
     )
     old = read_file(os.path.join(out, folder, path), "manifest")
-    key = read_key(rendered.inputs.kept.get(SEAL_KEY, b""))
-    return old is not None and _same(
+    key = read_key(rendered.inputs.certs_files.get(SEAL_KEY, b""))
+    return old is not None and _has_same_login(
         rendered,
         folder,
         peer,
@@ -84,7 +84,7 @@ def holds_login(rendered: "Rendered", holder: str, peer: str, out: str) -> bool:
     )
 
 
-def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
+def _list_updated_secrets(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
     for change in changes:
         prefix = "" if change.name == BUNDLE_FOLDER else REMOTE_SECRETS_PREFIX
         for file in change.changes:
@@ -98,14 +98,19 @@ def _updated(changes: Sequence[FolderChange]) -> Iterator[tuple[str, str, str]]:
                 yield change.name, file.path, inner.removesuffix(".yaml")
 
 
-def _held(body: bytes) -> tuple[bytes, bool]:
+def _find_container(body: bytes) -> tuple[bytes, bool]:
     """The kind of what holds a remote secret, and whether SOPS encrypted it."""
     kind = _KIND.search(body)
     return kind[1] if kind is not None else b"", _SOPS.search(body) is not None
 
 
-def _same(
-    rendered: "Rendered", name: str, peer: str, old: bytes, key: bytes | None, lock: LockFile | None
+def _has_same_login(
+    rendered: "RenderedMesh",
+    name: str,
+    peer: str,
+    old: bytes,
+    key: bytes | None,
+    lock: LockFile | None,
 ) -> bool:
     """Whether a remote secret as it was is seen to hold the login that it is to hold; the lock says
     for whom it was sealed.
@@ -118,13 +123,13 @@ def _same(
         return False
     config = kubeconfig_text(members[peer], login).encode()
     encoded = base64.b64encode(config)
-    if _held(old) == CLEAR:
+    if _find_container(old) == CLEAR:
         return encoded in old
     if key is None or lock is None:
         return False
-    if _held(old) == SOPS and lock.recipients:
+    if _find_container(old) == SOPS and lock.recipients:
         return sops.holds(old, sops.data_key(key, name, lock.recipients), peer, encoded.decode())
-    if _held(old) == SEALED and name in members:
+    if _find_container(old) == SEALED and name in members:
         label = f"{members[name].cluster.namespace}/istio-remote-secret-{peer}".encode()
         return sealed.holds(
             old, sealed.session_key(key, lock.sealed_for or "", label, peer, config), peer, config

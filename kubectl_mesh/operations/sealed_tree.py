@@ -33,13 +33,13 @@ from kubectl_mesh.workdir.git_ignore import find_work_tree, read_committed_files
 from kubectl_mesh.x509.layout import CSR_FILE, SEAL_KEY
 
 Logins = Mapping[tuple[str, str], Mapping[str, Json]]
-RESEAL = (
+RESEAL_FIX = (
     f"put it back; or have a new one made by `{mesh_command('render --reseal')}`, with all keys and"
     " credentials here"
 )
 
 
-class Sealed:
+class SealedTree:
     """The tree in `out` as earlier runs sealed it; nothing is read for a store that does not
     encrypt.
 
@@ -51,11 +51,11 @@ class Sealed:
     ) -> None:
         self.inputs, self.out, self.reseal, self._store = inputs, out, reseal, store
         self.encrypts = store_of(inputs.topology).ENCRYPTS
-        self.made: bytes | None = None
+        self.new_seal_key: bytes | None = None
         """The new seal key, where one is to be written."""
 
     @cached_property
-    def before(self) -> dict[str, Mapping[str, str]]:
+    def sealed_digests(self) -> dict[str, Mapping[str, str]]:
         """What is sealed, by directory and path."""
         found = {}
         for name in (
@@ -63,12 +63,12 @@ class Sealed:
             if self.encrypts
             else ()
         ):
-            disk = self.read(name)
+            disk = self.read_folder(name)
             if disk is not None and disk.sealed_digests and disk.cluster == name:
                 found[name] = disk.sealed_digests
         return found
 
-    def read(self, directory: str) -> FolderOnDisk | None:
+    def read_folder(self, directory: str) -> FolderOnDisk | None:
         """A directory as it is on disk; None where there is none."""
         top = open_folder(self.out)
         if top is None:
@@ -86,19 +86,19 @@ class Sealed:
         finally:
             os.close(top)
 
-    def held(self) -> list[Pending]:
+    def list_pending(self) -> list[Pending]:
         """What clusters wait for before they may have a control plane, as far as it is a matter of
         the store.
         """
         topology, where = self.inputs.topology, self.inputs.directory
         waiting = store_of(topology).pending(topology, self.inputs.sealing, where)
-        return [*waiting, *self._uncertified()]
+        return [*waiting, *self._list_unsigned()]
 
-    def _uncertified(self) -> list[Pending]:
+    def _list_unsigned(self) -> list[Pending]:
         """The clusters whose intermediate somebody else has to sign."""
         if self.inputs.topology.issuer != "csr":
             return []
-        where, kept = self.inputs.directory, self.inputs.kept
+        where, kept = self.inputs.directory, self.inputs.certs_files
         found = []
         for cluster in self.inputs.topology.clusters:
             base = f"intermediate-{cluster.name}"
@@ -119,22 +119,22 @@ class Sealed:
             )
         return found
 
-    def keyless(self) -> frozenset[str]:
+    def find_keyless_clusters(self) -> frozenset[str]:
         """The clusters whose intermediate is sealed, so that its key need not be here."""
         if store_of(self.inputs.topology).OUTSIDE:
             return frozenset(c.name for c in self.inputs.topology.clusters)
         bare = [
             c.name
             for c in self.inputs.topology.clusters
-            if f"intermediate-{c.name}/ca-key.pem" not in self.inputs.kept
+            if f"intermediate-{c.name}/ca-key.pem" not in self.inputs.certs_files
         ]
         return (
-            frozenset(name for name in bare if CACERTS_PATH in self.before.get(name, {}))
+            frozenset(name for name in bare if CACERTS_PATH in self.sealed_digests.get(name, {}))
             if self.encrypts and bare
             else frozenset()
         )
 
-    def logins(self) -> tuple[Logins, frozenset[tuple[str, str]]]:
+    def merge_logins(self) -> tuple[Logins, frozenset[tuple[str, str]]]:
         """The logins that are here, with the public part of those that are sealed; and which these
         are.
         """
@@ -159,24 +159,24 @@ class Sealed:
         absent = {}
         for peer, reader in missing:
             there = [
-                f"{peer}.yaml" in self.before.get(BUNDLE_FOLDER, {}),
+                f"{peer}.yaml" in self.sealed_digests.get(BUNDLE_FOLDER, {}),
                 *(
-                    f"{REMOTE_SECRETS_PREFIX}{peer}.yaml" in self.before.get(h, {})
+                    f"{REMOTE_SECRETS_PREFIX}{peer}.yaml" in self.sealed_digests.get(h, {})
                     for h in holders[peer, reader]
                 ),
             ]
-            if any(there) and ("token", peer) not in self.inputs.broken:
+            if any(there) and ("token", peer) not in self.inputs.broken_inputs:
                 absent[peer, reader] = masked_login(clusters[peer].credential)
         return {**self.inputs.logins, **absent}, frozenset(absent)
 
-    def dates(self, absent: frozenset[tuple[str, str]]) -> dict[str, Expiry]:
+    def read_token_dates(self, absent: frozenset[tuple[str, str]]) -> dict[str, Expiry]:
         """What the tree tells of the tokens that are sealed and not here."""
         if not absent or self.inputs.topology.alerts is None:
             return {}
 
         found = {}
         for name in sorted({name for name, _ in absent}):
-            disk = self.read(name)
+            disk = self.read_folder(name)
             body = disk.files.get(f"{STAGES[2]}/{ALERTS_FILE}") if disk is not None else None
             for id_, (until, made, what, fix) in (
                 parse_token_dates(body[0].decode("utf-8", "replace")).items()
@@ -186,23 +186,23 @@ class Sealed:
                 found[id_] = Expiry(until, id_, "token", name, what, fix, made)
         return found
 
-    def store(self) -> Store:
+    def open_store(self) -> Store:
         """The store; with a new seal key where nothing is sealed yet."""
         if self._store is not None:
             return self._store
         topology = self.inputs.topology
-        key = self._key() if self.encrypts else None
+        key = self._read_seal_key() if self.encrypts else None
         # Who seals all anew keeps nothing, so what has no key or credential here is lacking.
-        read = (lambda _: None) if self.reseal else self.read
+        read = (lambda _: None) if self.reseal else self.read_folder
         inputs = StoreInputs(topology, self.out, key, read, self.inputs.sealing)
         return store_of(topology).open_store(inputs)
 
-    def _key(self) -> bytes | None:
-        body = None if self.reseal else self.inputs.kept.get(SEAL_KEY)
-        if body is None and self.before and not self.reseal:
+    def _read_seal_key(self) -> bytes | None:
+        body = None if self.reseal else self.inputs.certs_files.get(SEAL_KEY)
+        if body is None and self.sealed_digests and not self.reseal:
             return None
         if body is None:
-            body = self.made = new_key()
+            body = self.new_seal_key = new_key()
         key = read_key(body)
         if key is None:
             place = Place(join_path(self.inputs.directory, f"certs/{SEAL_KEY}"))
@@ -211,7 +211,7 @@ class Sealed:
                     Problem(
                         place,
                         "is no seal key, which is 64 hexadecimal digits",
-                        RESEAL,
+                        RESEAL_FIX,
                         "sealed-current",
                         code="seal-key-invalid",
                     )
@@ -219,7 +219,7 @@ class Sealed:
             )
         return key
 
-    def restorable(self, store: Sealing) -> list[Problem]:
+    def unsealable_problems(self, store: Sealing) -> list[Problem]:
         """What has to be sealed and cannot be; where git has a file as it was sealed, the plain way
         comes first.
         """
@@ -256,7 +256,7 @@ class Sealed:
             for p in store.lacking
         ]
 
-    def warnings(self, store: object) -> Iterator[Problem]:
+    def seal_key_problems(self, store: object) -> Iterator[Problem]:
         """What cannot be told for want of the seal key."""
         if isinstance(store, Sealing) and store.unproven:
             what = (
@@ -266,7 +266,7 @@ class Sealed:
             yield Problem(
                 Place(f"certs/{SEAL_KEY}"),
                 what,
-                RESEAL,
+                RESEAL_FIX,
                 "sealed-proven",
                 code="seal-key-missing",
             )

@@ -13,7 +13,7 @@ from kubectl_mesh.workdir.kubeconfig_file import read_mesh_kubeconfig
 from kubectl_mesh.workdir.places import server_ca_file
 
 
-def ca_file(directory: str, cluster: Cluster) -> str | None:
+def find_ca_file(directory: str, cluster: Cluster) -> str | None:
     """The file with the CA of a cluster's API server; None if it is in the topology or in a
     kubeconfig.
     """
@@ -39,14 +39,16 @@ def list_server_cas(
 
 
 def _ca_place(directory: str, topology: Topology, cluster: Cluster) -> Place:
-    file = ca_file(directory, cluster)
+    file = find_ca_file(directory, cluster)
     if file is not None:
         return Place(file)
     key = ("certificateAuthority",) if cluster.certificate_authority is not None else ()
     return topology.document.field_place("contexts", cluster.context, *key)
 
 
-def server_ca_dates(directory: str, topology: Topology) -> dict[str, tuple[datetime, datetime]]:
+def read_server_ca_dates(
+    directory: str, topology: Topology
+) -> dict[str, tuple[datetime, datetime]]:
     """The validity of the CA of every API server that is known; what is wrong with one, `check`
     reports.
     """

@@ -30,7 +30,7 @@ class StatedValues:
     """
 
 
-def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem]:
+def contradiction_problems(document: Document, stated: StatedValues) -> Iterator[Problem]:
     """The values of a topology.yaml that differ from those that were stated."""
     value: Any = document.value
     has_root = read_root_certificates(stated.directory) is not None
@@ -38,7 +38,7 @@ def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem
         if wanted is not None and value.get(key) not in (None, wanted):
             source = stated.sources[key]
             what = f"is {value_text(value[key])}, and {source} asks for {value_text(wanted)}"
-            fix = f"{_without(source)}, or write {key}: {wanted}"
+            fix = f"{_omit_fix(source)}, or write {key}: {wanted}"
             if key == "organization" and has_root:
                 fix += f" and replace the root: {_replace_command()}"
             code = f"{key.replace('_', '-')}-differs"
@@ -52,11 +52,11 @@ def contradictions(document: Document, stated: StatedValues) -> Iterator[Problem
             f"leave --issuer out, or write certificates: {{issuer: {stated.issuer}}}",
             code="issuer-differs",
         )
-    yield from _context_contradictions(document, stated)
+    yield from _context_problems(document, stated)
     yield from root_problems(stated, value)
 
 
-def _context_contradictions(document: Document, stated: StatedValues) -> Iterator[Problem]:
+def _context_problems(document: Document, stated: StatedValues) -> Iterator[Problem]:
     """The contexts that topology.yaml does not have, or has on another network."""
     value: Any = document.value
     contexts = value.get("contexts")
@@ -104,13 +104,13 @@ def root_problems(stated: StatedValues, value: Mapping[str, Any]) -> Iterator[Pr
         yield Problem(
             Place(join_path(stated.directory, _ROOT)),
             f"has O={found}, and {source} asks for O={stated.organization}",
-            f"{_without(source)}: all certificates then have O={found}; or write organization:"
+            f"{_omit_fix(source)}: all certificates then have O={found}; or write organization:"
             f" {stated.organization} in topology.yaml and replace the root: {_replace_command()}",
             code="root-organization-differs",
         )
 
 
-def _without(source: str) -> str:
+def _omit_fix(source: str) -> str:
     return f"leave {source} out" if source.startswith("-") else f"unset {source}"
 
 

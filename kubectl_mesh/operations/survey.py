@@ -29,7 +29,7 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import build, private_files
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
-from kubectl_mesh.operations.server_cas import ca_file, list_server_cas
+from kubectl_mesh.operations.server_cas import find_ca_file, list_server_cas
 from kubectl_mesh.operations.tree_context import TreeReading, is_different
 from kubectl_mesh.targets.releases import is_hub_unknown
 from kubectl_mesh.tree.compare import compare_tree, find_foreign_entries
@@ -48,13 +48,13 @@ class Survey:
 
     topology: Topology | None
     inputs: CheckedInputs | None
-    rendered: build.Rendered | None
+    rendered: build.RenderedMesh | None
     changes: tuple[FolderChange, ...] | None
     """What a render would change; None where the tree could not be compared."""
     results: tuple[Result, ...]
 
 
-def survey(
+def survey_mesh(
     directory: str,
     out: str | None,
     kubeconfig: str | None,
@@ -90,7 +90,7 @@ class _Reading:
     now: datetime
     topology: Topology | None = None
     inputs: CheckedInputs | None = None
-    rendered: build.Rendered | None = None
+    rendered: build.RenderedMesh | None = None
     changes: tuple[FolderChange, ...] | None = None
     tree: TreeContext | None = None
     comparison: Comparison | None = None
@@ -111,10 +111,12 @@ class _Reading:
         )
         self.errors += inputs.problems
         self.now = clock(inputs)
-        self.errors += private_files.in_clear(inputs, self.out) + private_files.let_through(inputs)
+        self.errors += private_files.clear_tree_problems(
+            inputs, self.out
+        ) + private_files.unignored_problems(inputs)
         if any(e.id != "git-ignored" for e in self.errors):
             self.missing |= Needs.COMPARISON
-        self.rendered = build.make(inputs, self.now, self.out, throwaway=True)
+        self.rendered = build.build_mesh(inputs, self.now, self.out, throwaway=True)
         self.warnings += (w for w in self.rendered.warnings if w.id not in _JUDGED_BY_CHECKS)
 
     def compare_tree(self) -> None:
@@ -159,8 +161,8 @@ class _Reading:
         """What the checks look at."""
         inputs = self.inputs
         if inputs is not None:
-            self.errors += private_files.tracked(inputs, self.out)
-            self.warnings += inputs.loose
+            self.errors += private_files.tracked_secret_problems(inputs, self.out)
+            self.warnings += inputs.warnings
         return CheckContext(
             self.directory,
             self.now,
@@ -195,7 +197,7 @@ class _Reading:
 def _missing_inputs(inputs: CheckedInputs) -> Needs:
     missing = Needs.NOTHING
     for need, is_missing in (
-        (Needs.CERTS, not inputs.kept),  # those of the render in memory are thrown away
+        (Needs.CERTS, not inputs.certs_files),  # those of the render in memory are thrown away
         (Needs.LOGINS, not inputs.logins),
         (Needs.BASE, not inputs.base and inputs.has_known_fields),
         (Needs.BASE_SHAPE, not inputs.has_known_fields),
@@ -207,18 +209,20 @@ def _missing_inputs(inputs: CheckedInputs) -> Needs:
     return missing
 
 
-def _input_facts(inputs: CheckedInputs, rendered: build.Rendered | None) -> InputFacts:
+def _input_facts(inputs: CheckedInputs, rendered: build.RenderedMesh | None) -> InputFacts:
     topology, target = inputs.topology, inputs.target
     ca_files = {
-        c.name: ca_file(inputs.directory, c) for c in topology.clusters if c.name in inputs.servers
+        c.name: find_ca_file(inputs.directory, c)
+        for c in topology.clusters
+        if c.name in inputs.servers
     }
     return InputFacts(
         topology,
         inputs.servers,
         list_server_cas(inputs.directory, topology, inputs.servers),
         {name: file for name, file in ca_files.items() if file is not None},
-        inputs.broken,
-        has_seal_key=SEAL_KEY in inputs.kept,
+        inputs.broken_inputs,
+        has_seal_key=SEAL_KEY in inputs.certs_files,
         can_detect_platform=bool(inputs.base) and target.can_detect_platform(inputs.base),
         is_hub_unknown=is_hub_unknown(topology, target),
         plan=rendered.plan if rendered is not None else None,
@@ -226,7 +230,7 @@ def _input_facts(inputs: CheckedInputs, rendered: build.Rendered | None) -> Inpu
     )
 
 
-def _compare_tree(out: str, rendered: build.Rendered) -> tuple[FolderChange, ...]:
+def _compare_tree(out: str, rendered: build.RenderedMesh) -> tuple[FolderChange, ...]:
     try:
         return compare_tree(out, rendered.tree, rendered.plan.topology.mesh_id)
     except MeshError as error:

@@ -42,12 +42,14 @@ def plan_teardown(
     commands = (
         teardown.list_definitions(_list_installations(directory, topology, leaving))
         if definitions
-        else list_commands(directory, topology, leaving)
+        else list_teardown_commands(directory, topology, leaving)
     )
     return TeardownResult(topology.mesh_id, tuple(commands), definitions)
 
 
-def list_commands(directory: str, topology: Topology, leaving: frozenset[str]) -> list[Command]:
+def list_teardown_commands(
+    directory: str, topology: Topology, leaving: frozenset[str]
+) -> list[Command]:
     """The commands that take Istio off these clusters, in order; the others forget them first."""
     clusters = [c for c in topology.clusters if c.name in leaving]
     peers = list_peers(topology)

@@ -11,19 +11,19 @@ from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster
-from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.safety import reconnect, rollout
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 
-PUSHED = timedelta(hours=2)
+PUSH_DELAY = timedelta(hours=2)
 """How long it takes at most until the peers have a token that goes through a store of the user's:
 each side looks once an hour.
 """
 
 
-def check_step(rendered: Rendered, cluster: Cluster, step: str) -> None:
+def check_step(rendered: RenderedMesh, cluster: Cluster, step: str) -> None:
     """Raises a `MeshError` if a step cannot follow the present one."""
     way, at = cluster.credential.kind, token_rotation.rotation_step(cluster)
     place = str(cluster.place)
@@ -58,7 +58,7 @@ def check_step(rendered: Rendered, cluster: Cluster, step: str) -> None:
         )
 
 
-def check_restarts(rendered: Rendered, cluster: Cluster) -> None:
+def check_restarts(rendered: RenderedMesh, cluster: Cluster) -> None:
     """Raises a `MeshError` if istiod of a peer loses the cluster in a rotation until it
     restarts.
     """
@@ -78,7 +78,7 @@ def seen_problems(
     """Why it is too early for a step, by what was seen; `goes`: a token goes with it, which peers
     may still use.
     """
-    wait = PUSHED if store_of(inputs.topology).OUTSIDE else timedelta()
+    wait = PUSH_DELAY if store_of(inputs.topology).OUTSIDE else timedelta()
     if not goes or (seen_for is not None and seen_for >= wait):
         return []
     if seen_for is None:
@@ -100,7 +100,7 @@ def seen_problems(
     return [Problem(Place("--seen-for"), what, fix, code=code)]
 
 
-def check_next_token(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster) -> None:
+def check_next_token(inputs: CheckedInputs, rendered: RenderedMesh, cluster: Cluster) -> None:
     """Raises a `MeshError` if peers would move to a token that is not here, or is not the next
     one.
     """
@@ -115,7 +115,9 @@ def check_next_token(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster
         raise MeshError(problems)
 
 
-def _token_peers(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster) -> tuple[str, ...]:
+def _token_peers(
+    inputs: CheckedInputs, rendered: RenderedMesh, cluster: Cluster
+) -> tuple[str, ...]:
     """The peers that have a token each; an empty name if all have the same."""
     if not inputs.topology.reader_per_peer:
         return ("",)
@@ -124,7 +126,7 @@ def _token_peers(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster) ->
 
 def _next_token_problems(inputs: CheckedInputs, cluster: Cluster, peer: str) -> Iterator[Problem]:
     """What is wrong with the next token for a peer."""
-    token = inputs.coming.get((cluster.name, peer))
+    token = inputs.next_tokens.get((cluster.name, peer))
     others = {
         str(login["token"]): name
         for (name, _), login in inputs.logins.items()
@@ -167,7 +169,7 @@ def _claim_problems(
 
 
 def check_first_token(
-    inputs: CheckedInputs, rendered: Rendered, after: Rendered, cluster: Cluster
+    inputs: CheckedInputs, rendered: RenderedMesh, after: RenderedMesh, cluster: Cluster
 ) -> None:
     """Raises a `MeshError` if peers would move back to a token that is not here, as that of a peer
     that joined since they moved: no render would go on from there.
@@ -184,7 +186,7 @@ def check_first_token(
         raise MeshError(problems)
 
 
-def check_last_use(inputs: CheckedInputs, rendered: Rendered, cluster: Cluster) -> None:
+def check_last_use(inputs: CheckedInputs, rendered: RenderedMesh, cluster: Cluster) -> None:
     """Raises a `MeshError` if peers use the token that goes, under the name of the next."""
     problems: list[Problem] = []
     for peer in _token_peers(inputs, rendered, cluster):

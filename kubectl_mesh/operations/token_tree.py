@@ -10,25 +10,27 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, Cluster
 from kubectl_mesh.operations import build
-from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.text import count_text
 from kubectl_mesh.tree.compare import compare_tree
 from kubectl_mesh.workdir.git_ignore import read_committed_files
 
 
-def build_tree(inputs: CheckedInputs, out: str) -> Rendered:
+def build_tree(inputs: CheckedInputs, out: str) -> RenderedMesh:
     """What a render would create now, with throw-away certificates where one is missing."""
-    return build.make(inputs, inputs.machine.now, out, throwaway=True)
+    return build.build_mesh(inputs, inputs.machine.now, out, throwaway=True)
 
 
-def differing_folders(rendered: Rendered, out: str) -> list[str]:
+def list_differing_folders(rendered: RenderedMesh, out: str) -> list[str]:
     """The folders that are not as a render would create them now."""
     changes = compare_tree(out, rendered.tree, rendered.plan.topology.mesh_id)
     return [c.name for c in changes if c.has_differences]
 
 
-def concerned_folders(rendered: Rendered, cluster: Cluster, names: Sequence[str]) -> list[str]:
+def select_concerned_folders(
+    rendered: RenderedMesh, cluster: Cluster, names: Sequence[str]
+) -> list[str]:
     """Those of some folders that the rotation of a cluster's token concerns."""
     if not names:
         return []
@@ -41,15 +43,15 @@ def concerned_folders(rendered: Rendered, cluster: Cluster, names: Sequence[str]
     return [name for name in names if name in own]
 
 
-def stale_folders(rendered: Rendered, out: str, cluster: Cluster) -> list[str]:
+def list_stale_folders(rendered: RenderedMesh, out: str, cluster: Cluster) -> list[str]:
     """The paths of the folders that the rotation concerns, and that are not as a render would
     create them now.
     """
-    names = concerned_folders(rendered, cluster, differing_folders(rendered, out))
+    names = select_concerned_folders(rendered, cluster, list_differing_folders(rendered, out))
     return [f"{out}/{name}" for name in names]
 
 
-def uncommitted_problems(rendered: Rendered, out: str, cluster: Cluster) -> list[Problem]:
+def uncommitted_problems(rendered: RenderedMesh, out: str, cluster: Cluster) -> list[Problem]:
     """Why the last commit of the repository around the tree does not hold the step of a cluster's
     token; nothing where it has no such tree.
 
@@ -83,7 +85,7 @@ def uncommitted_problems(rendered: Rendered, out: str, cluster: Cluster) -> list
     ]
 
 
-def _token_paths(rendered: Rendered, name: str) -> list[str]:
+def _token_paths(rendered: RenderedMesh, name: str) -> list[str]:
     """The files of the tree that hold a cluster's token, or what peers log in with."""
     plan = rendered.plan
     own = [f"{name}/{path}" for path in rendered.tree[name] if token_rotation.is_token_path(path)]

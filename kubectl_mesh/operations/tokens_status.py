@@ -14,10 +14,14 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, Expiry
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import private_files
-from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.paths import Paths
-from kubectl_mesh.operations.token_tree import build_tree, concerned_folders, differing_folders
+from kubectl_mesh.operations.token_tree import (
+    build_tree,
+    list_differing_folders,
+    select_concerned_folders,
+)
 from kubectl_mesh.pki.expiries import list_expiries
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.topology.selection import select_clusters
@@ -62,13 +66,13 @@ class TokensStatus:
 def read_tokens_status(paths: Paths, clusters: Sequence[str], machine: Machine) -> TokensStatus:
     """The state of these clusters, by name or context, or of all."""
     rendered, only = _build_mesh(paths, clusters, machine)
-    names = differing_folders(rendered, paths.tree)
+    names = list_differing_folders(rendered, paths.tree)
     return TokensStatus(
         tuple(
             ClusterTokens(
                 c,
                 token_rotation.rotation_step(c),
-                bool(concerned_folders(rendered, c, names)),
+                bool(select_concerned_folders(rendered, c, names)),
                 tuple(_list_tokens(rendered, c)),
             )
             for c in rendered.inputs.topology.clusters
@@ -91,7 +95,7 @@ def list_token_dates(
 
 def _build_mesh(
     paths: Paths, clusters: Sequence[str], machine: Machine
-) -> tuple[Rendered, frozenset[str] | None]:
+) -> tuple[RenderedMesh, frozenset[str] | None]:
     """The mesh as a render would create it now, and the names of the clusters that were asked for;
     None for all.
     """
@@ -101,7 +105,7 @@ def _build_mesh(
     return build_tree(inputs, paths.tree), only
 
 
-def _list_tokens(rendered: Rendered, cluster: Cluster) -> list[TokenState]:
+def _list_tokens(rendered: RenderedMesh, cluster: Cluster) -> list[TokenState]:
     """The tokens by which peers log in to a cluster, by peer and generation."""
     member = rendered.plan.members[cluster.name]
     if not member.readers or cluster.credential.kind != "tokenFile":
@@ -114,12 +118,12 @@ def _list_tokens(rendered: Rendered, cluster: Cluster) -> list[TokenState]:
     ]
 
 
-def _read_token(rendered: Rendered, cluster: Cluster, peer: str, generation: int) -> TokenState:
+def _read_token(rendered: RenderedMesh, cluster: Cluster, peer: str, generation: int) -> TokenState:
     """The token of a generation."""
     inputs = rendered.inputs
     state, token = "to go", None
     if generation == cluster.next_generation:
-        state, token = "next", inputs.coming.get((cluster.name, peer))
+        state, token = "next", inputs.next_tokens.get((cluster.name, peer))
     if generation == cluster.token_generation:
         login = inputs.logins.get((cluster.name, peer), {}).get("token")
         state, token = "used", login if isinstance(login, str) else None

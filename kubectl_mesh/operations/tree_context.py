@@ -9,7 +9,7 @@ from kubectl_mesh.model import FolderChange, Topology
 from kubectl_mesh.observed import TreeReader
 from kubectl_mesh.observed.mesh_state import MeshState
 from kubectl_mesh.observed.tree_sources import convert_rendered_tree, read_tree, read_tree_files
-from kubectl_mesh.operations.build import Rendered
+from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.topology.peers import list_peers
 
 _SAME = ("identical", "tighten")
@@ -43,7 +43,7 @@ class TreeReading:
             explained=self.explained,
         )
 
-    def read_compared(self, made: Rendered, changes: Sequence[FolderChange]) -> TreeContext:
+    def read_compared(self, made: RenderedMesh, changes: Sequence[FolderChange]) -> TreeContext:
         """The files that a render changes, and what it makes of them. What is as a render makes it
         needs no second look.
         """
@@ -85,7 +85,7 @@ def is_different(change: FolderChange) -> bool:
     return change.has_differences or bool(change.foreign_files)
 
 
-def _rendered_state(made: Rendered, only: Mapping[str, set[str]]) -> MeshState:
+def _rendered_state(made: RenderedMesh, only: Mapping[str, set[str]]) -> MeshState:
     folders = {
         name: {path: made.tree[name][path] for path in paths if path in made.tree[name]}
         for name, paths in only.items()

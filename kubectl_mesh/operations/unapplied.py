@@ -9,12 +9,12 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import MESH_LOCK, Topology
-from kubectl_mesh.operations.last_commit import committed, has_no_commit
+from kubectl_mesh.operations.last_commit import has_no_commit, list_committed_paths
 from kubectl_mesh.text import count_text, did_you_mean
 from kubectl_mesh.tree.lock_file import parse_lock
 from kubectl_mesh.workdir import git_ignore
 
-NONE: frozenset[str] = frozenset()
+NO_CLUSTERS: frozenset[str] = frozenset()
 _FEW = 3
 _UNAPPLIED, _CONFIRM = Place("--unapplied"), Place("--confirm-unapplied")
 
@@ -30,11 +30,16 @@ def resolve_unapplied(
     what was committed and is not confirmed.
     """
     problems: list[Problem] = []
-    chosen = {_resolve(name, "--unapplied", topology, out, problems): name for name in names}
-    sure = {
-        _resolve(name, "--confirm-unapplied", topology, out, problems): name for name in confirmed
+    chosen = {_resolve_folder(name, "--unapplied", topology, out, problems): name for name in names}
+    confirmed_folders = {
+        _resolve_folder(name, "--confirm-unapplied", topology, out, problems): name
+        for name in confirmed
     }
-    held = _committed(out, [name for name in chosen if name], environment) if chosen else NONE
+    committed = (
+        _committed_clusters(out, [name for name in chosen if name], environment)
+        if chosen
+        else NO_CLUSTERS
+    )
     for cluster, name in chosen.items():
         if cluster and not os.path.lexists(os.path.join(out, cluster, MESH_LOCK)):
             what = (
@@ -42,7 +47,7 @@ def resolve_unapplied(
             )
             fix = f"leave out {name}"
             problems.append(Problem(_UNAPPLIED, what, fix, code="tree-does-not-exist"))
-        elif cluster in held and cluster not in sure:
+        elif cluster in committed and cluster not in confirmed_folders:
             what = (
                 f"the last commit holds {join_path(out, cluster)}, so what applies the repository"
                 " may"
@@ -53,12 +58,12 @@ def resolve_unapplied(
                 f" add --confirm-unapplied {name}"
             )
             problems.append(Problem(_UNAPPLIED, what, fix, code="tree-in-last-commit"))
-    for cluster, name in sure.items():
+    for cluster, name in confirmed_folders.items():
         if cluster and cluster not in chosen:
             what = f"confirms nothing: --unapplied {name} is missing"
             fix = f"add --unapplied {name}, or leave this out"
             problems.append(Problem(_CONFIRM, what, fix, code="option-without-effect"))
-        elif cluster and cluster not in held:
+        elif cluster and cluster not in committed:
             what = f"confirms nothing: the last commit does not hold {join_path(out, cluster)}"
             problems.append(Problem(_CONFIRM, what, "leave it out", code="option-without-effect"))
     if problems:
@@ -66,7 +71,9 @@ def resolve_unapplied(
     return frozenset(chosen)
 
 
-def _resolve(name: str, option: str, topology: Topology, out: str, problems: list[Problem]) -> str:
+def _resolve_folder(
+    name: str, option: str, topology: Topology, out: str, problems: list[Problem]
+) -> str:
     """The directory of a cluster that is named by itself or by its context; the tree may have
     clusters that the topology no longer has.
     """
@@ -94,20 +101,22 @@ def _resolve(name: str, option: str, topology: Topology, out: str, problems: lis
     return ""
 
 
-def _committed(out: str, names: Sequence[str], environment: Mapping[str, str]) -> frozenset[str]:
+def _committed_clusters(
+    out: str, names: Sequence[str], environment: Mapping[str, str]
+) -> frozenset[str]:
     """The clusters whose tree the last commit holds; all of them where git cannot be asked."""
-    paths = committed(out, environment)
+    paths = list_committed_paths(out, environment)
     if paths is None:
         return (
             frozenset(names)
             if git_ignore.find_work_tree(out) is not None and not has_no_commit(out, environment)
-            else NONE
+            else NO_CLUSTERS
         )
     folders = {path.partition("/")[0] for path in paths}
     return frozenset(name for name in names if name in folders)
 
 
-def check_effect(names: Sequence[str], *, lifted: bool) -> None:
+def check_unapplied_needed(names: Sequence[str], *, lifted: bool) -> None:
     """Refuses `--unapplied` where a render needs none: it must not stay in a script."""
     if names and not lifted:
         what = (

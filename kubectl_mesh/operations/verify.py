@@ -10,7 +10,7 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import build, private_files
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
-from kubectl_mesh.operations.sealed_tree import Sealed
+from kubectl_mesh.operations.sealed_tree import SealedTree
 from kubectl_mesh.stores import store_of, verify
 from kubectl_mesh.stores.sealing import Opener, Sealing
 from kubectl_mesh.text import mesh_command
@@ -59,13 +59,13 @@ def verify_mesh(
     inputs = load_inputs(paths.directory, paths.kubeconfig, machine)
     opener = _read_identity(inputs, identity)
     meant, folder = verify.Meant(), paths.tree
-    tree = Sealed(inputs, folder, store=meant)
-    build.make(inputs, machine.now, folder, sealed=tree, throwaway=True)
+    tree = SealedTree(inputs, folder, store=meant)
+    build.build_mesh(inputs, machine.now, folder, sealed=tree, throwaway=True)
     only = select_clusters(inputs.topology, clusters) if clusters else None
     folders: list[VerifiedFolder] = []
     problems: list[Problem] = []
     for name in dict.fromkeys(directory for directory, _ in meant.public):
-        disk, where = tree.read(name), f"{folder}/{name}"
+        disk, where = tree.read_folder(name), f"{folder}/{name}"
         if only is not None and name not in only:
             continue
         if disk is None or not disk.sealed_digests:

@@ -9,7 +9,7 @@ from kubectl_mesh.text import escape_for_terminal, plain_text
 REMIND = timedelta(days=30)
 
 
-def calendar(mesh: str, entries: Iterable[Expiry]) -> str:
+def calendar_text(mesh: str, entries: Iterable[Expiry]) -> str:
     """An event for each date, with an alarm 30 days before.
 
     Its UID is the same as long as it is the same thing that ends: a calendar that takes the file
@@ -20,35 +20,35 @@ def calendar(mesh: str, entries: Iterable[Expiry]) -> str:
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
         "PRODID:-//kubectl-mesh//dates//EN",
-        f"X-WR-CALNAME:{_text(f'mesh {mesh}')}",
+        f"X-WR-CALNAME:{_escape_text(f'mesh {mesh}')}",
     ]
     for entry in sorted(entries):
         summary = f"{mesh}: {entry.what.rstrip(',')} ends"
         lines += [
             "BEGIN:VEVENT",
             f"UID:{entry.id}.{mesh}@kubectl-mesh",
-            f"DTSTAMP:{_time(entry.issued or entry.expires)}",
-            f"DTSTART:{_time(entry.expires)}",
-            f"SUMMARY:{_text(summary)}",
-            f"DESCRIPTION:{_text(entry.fix)}",
+            f"DTSTAMP:{_time_text(entry.issued or entry.expires)}",
+            f"DTSTART:{_time_text(entry.expires)}",
+            f"SUMMARY:{_escape_text(summary)}",
+            f"DESCRIPTION:{_escape_text(entry.fix)}",
             f"CATEGORIES:{entry.kind}",
             "TRANSP:TRANSPARENT",
             "BEGIN:VALARM",
             "ACTION:DISPLAY",
-            f"DESCRIPTION:{_text(f'{summary} in {REMIND.days} days')}",
+            f"DESCRIPTION:{_escape_text(f'{summary} in {REMIND.days} days')}",
             f"TRIGGER:-P{REMIND.days}D",
             "END:VALARM",
             "END:VEVENT",
         ]
-    return "".join(_folded(line) for line in [*lines, "END:VCALENDAR"])
+    return "".join(_fold_line(line) for line in [*lines, "END:VCALENDAR"])
 
 
-def _time(when: datetime) -> str:
+def _time_text(when: datetime) -> str:
     """A date-time in UTC (section 3.3.5, form 2)."""
     return f"{when:%Y%m%dT%H%M%SZ}"
 
 
-def _text(value: str) -> str:
+def _escape_text(value: str) -> str:
     """A TEXT (section 3.3.11)."""
     value = escape_for_terminal(plain_text(value))
     for special, escaped in (("\\", "\\\\"), (";", "\\;"), (",", "\\,"), ("\n", "\\n")):
@@ -56,7 +56,7 @@ def _text(value: str) -> str:
     return value
 
 
-def _folded(line: str) -> str:
+def _fold_line(line: str) -> str:
     """A content line of at most 75 octets a piece (section 3.1), no character cut in two."""
     pieces, room, piece = [], 75, b""
     for character in line:

@@ -36,8 +36,8 @@ def status_text(status: RotationStatus) -> str:
     """The step, and which clusters have it in the tree."""
     if status.rotation is None:
         return "no rotation is on\n"
-    tree = status.value["tree"]
-    missing = [d["cluster"] for d in status.value["directories"] if not d["rendered"]]
+    tree = status.json["tree"]
+    missing = [d["cluster"] for d in status.json["directories"] if not d["rendered"]]
     rendered = (
         f"not rendered yet in {tree}: {', '.join(missing)}"
         if missing
@@ -76,7 +76,7 @@ def _before_render_lines(
     """What holders of roots do before a render."""
     lines = []
     if on.step == "trust-both" and missing_crl_problems(
-        inputs.kept, {on.new_root}, inputs.machine.now
+        inputs.certs_files, {on.new_root}, inputs.machine.now
     ):
         lines.append(
             "0. have the new root sign a CRL, an empty one too, for proxies go by CRLs;"
@@ -124,7 +124,7 @@ def _restart_lines(inputs: CheckedInputs, on: Rotation, names: Sequence[str]) ->
         rollout.restart_commands(on.step, topology.clusters, kind, ambient=topology.is_ambient)
     )
     if on.is_union and on.step == "trust-both":
-        own_roots = find_self_signed_clusters(inputs.kept, names)
+        own_roots = find_self_signed_clusters(inputs.certs_files, names)
         restarts += [
             line
             for c in topology.clusters

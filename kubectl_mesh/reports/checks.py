@@ -35,7 +35,9 @@ def check_text(
         has_findings = any(r.status in ("error", "warning") for r in found)
         lines += ["", *([f"every check is explained in {PAGE}"] if has_findings else [])]
     head = f"{checked.assumption}\n\n" if checked.assumption and not short else ""
-    return head + "\n".join([*lines, *wrapped(_ending(found, short=short), width, "")]) + "\n"
+    return (
+        head + "\n".join([*lines, *wrap_line(_summary_text(found, short=short), width, "")]) + "\n"
+    )
 
 
 def _short_lines(results: Sequence[Result], marks: Mapping[str, str]) -> list[str]:
@@ -50,18 +52,18 @@ def _result_lines(result: Result, marks: Mapping[str, str], width: int | None) -
     lines: list[str] = []
     head = f"  {marks[result.status]} {result.check.id}: "
     if result.unknown is not None:
-        lines += wrapped(f"{head}cannot be known offline: {result.unknown.what}", width, "      ")
+        lines += wrap_line(f"{head}cannot be known offline: {result.unknown.what}", width, "      ")
         lines += command_lines(marked_text(result.unknown.command), width)
     elif not result.findings:
-        lines += wrapped(head + result.check.sentence, width, "      ")
+        lines += wrap_line(head + result.check.sentence, width, "      ")
     for finding in result.findings:
         first, *more = f"{head}{finding.where}: {marked_text(finding.what)}".split("\n")
-        lines += wrapped(first, width, "      ") + [f"    {line}" for line in more]
+        lines += wrap_line(first, width, "      ") + [f"    {line}" for line in more]
         lines += fix_lines(marked_text(finding.fix), width)
     return lines
 
 
-def _ending(found: Sequence[Result], *, short: bool) -> str:
+def _summary_text(found: Sequence[Result], *, short: bool) -> str:
     """How many errors and warnings there are, and how many checks have no answer."""
     errors = sum(len(r.findings) for r in found if r.status == "error")
     warnings = sum(len(r.findings) for r in found if r.status == "warning")
@@ -89,11 +91,11 @@ def fix_lines(fix: str, width: int | None, indent: str = "      ") -> list[str]:
             lines.append(indent + part)
         elif command and width is not None and len(plain_text(indent + part)) + 5 > width:
             lines += [
-                *wrapped(f"{indent}fix: {prose}{mark.rstrip()}", width, indent + "  "),
+                *wrap_line(f"{indent}fix: {prose}{mark.rstrip()}", width, indent + "  "),
                 f"{indent}  {command}",
             ]
         else:
-            lines += wrapped(f"{indent}fix: {part}", None if command else width, indent + "  ")
+            lines += wrap_line(f"{indent}fix: {part}", None if command else width, indent + "  ")
     return lines
 
 
@@ -107,7 +109,7 @@ def command_lines(command: str, width: int | None) -> list[str]:
     )
 
 
-def wrapped(line: str, width: int | None, then: str) -> list[str]:
+def wrap_line(line: str, width: int | None, then: str) -> list[str]:
     """A line of prose in as many as it takes, `then` before each but the first; no word, path or
     URL is broken.
     """

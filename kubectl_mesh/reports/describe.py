@@ -39,7 +39,7 @@ def describe_text(value: Mapping[str, Any]) -> str:
         lines.append(f"secrets      {description}")
     for cluster in value["clusters"]:
         lines += _cluster_lines(cluster, value["issuer"])
-    lines += _pending(value["pending"])
+    lines += _pending_text(value["pending"])
     if value["refused"]:
         lines += [
             "",
@@ -79,7 +79,7 @@ def _cluster_lines(cluster: Mapping[str, Any], issuer: str) -> Iterator[str]:
     found = (
         f"found by label ({cluster['eastWestGateway']})" if cluster["eastWestGateway"] else "<none>"
     )
-    gateways = ", ".join(_address(g) for g in cluster["gateways"]) or found
+    gateways = ", ".join(_address_text(g) for g in cluster["gateways"]) or found
     yield from ("", cluster["name"])
     if cluster["context"] != cluster["name"]:
         yield f"  context      {cluster['context']}"
@@ -201,7 +201,7 @@ def _secret_text(secret: Mapping[str, Any]) -> str:
     return f"{secret['state']}, {single_line(server)}" if server else f"{secret['state']}"
 
 
-def _address(gateway: Mapping[str, Any]) -> str:
+def _address_text(gateway: Mapping[str, Any]) -> str:
     address = gateway["address"]
     return f"[{address}]:{gateway['port']}" if ":" in address else f"{address}:{gateway['port']}"
 
@@ -218,7 +218,7 @@ def _certificate_lines(head: str, certificate: Mapping[str, Any], *, issuer: boo
     return lines
 
 
-def _pending(pending: Sequence[Mapping[str, str]]) -> list[str]:
+def _pending_text(pending: Sequence[Mapping[str, str]]) -> list[str]:
     if not pending:
         return ["", "pending: nothing"]
     return [

@@ -25,10 +25,10 @@ class _Shown:
 
     def __init__(self, known: Description) -> None:
         self.plan, self.pki, self.now = known.plan, known.pki, known.now
-        self.out, self.states = known.out, known.states
+        self.out, self.states = known.out, known.secret_states
         self.by_name = {change.name: change for change in known.changes}
         self.files = {name: _secret_files(name, paths) for name, paths in known.files.items()}
-        self.committed = _committed_files(known.committed)
+        self.committed = _committed_files(known.committed_paths)
         self.expired = _expired_tokens(known)
         self.bundles: dict[tuple[bool, bool, bool], Mapping[str, dict[str, Any]]] = {}
         """With a bundle, the remote secrets as clusters of one kind have them."""
@@ -51,22 +51,22 @@ def describe_json(known: Description) -> dict[str, Any]:
     """The mesh for programs; its schema is `report/describe`. Certificates that are not made yet
     are null.
     """
-    plan, pki, only, now = known.plan, known.pki, known.only, known.now
+    plan, pki, only, now = known.plan, known.pki, known.selected_clusters, known.now
     made_root = any(path.startswith("root-") for path in pki.new_files)
     topology, shown = plan.topology, _Shown(known)
     near = {plan.members[name].cluster.network for name in only or ()}
     return {
         "mesh": topology.mesh_id,
-        "organization": organization(topology, pki),
+        "organization": find_organization(topology, pki),
         "controlPlane": known.kind,
         "issuer": topology.issuer,
         "store": topology.store,
         "networks": sorted({c.network for c in topology.clusters}),
         "total": len(topology.clusters),
-        "crl": _crl(pki, now),
-        "roots": [] if made_root else [_certificate(c, now) for c in pki.roots],
+        "crl": _crl_json(pki, now),
+        "roots": [] if made_root else [_certificate_json(c, now) for c in pki.roots],
         "clusters": [
-            _cluster(shown, m) | {"counts": _counts(shown, m)}
+            _cluster_json(shown, m) | {"counts": _secret_counts_json(shown, m)}
             for name, m in plan.members.items()
             if only is None or name in only
         ],
@@ -74,15 +74,15 @@ def describe_json(known: Description) -> dict[str, Any]:
             p.pending_json()
             for p in plan.pending
             if (only is None or p.subject in only or p.subject in near)
-            and (p.kind, p.subject) not in known.broken
+            and (p.kind, p.subject) not in known.broken_inputs
         ],
-        "refused": [refusal_json(problem) for problem in known.refused],
+        "refused": [refusal_json(problem) for problem in known.refusal_problems],
         "assumed": known.assumption or None,
         "problems": problems_json(known.problems),
     }
 
 
-def organization(topology: Topology, pki: Pki) -> str:
+def find_organization(topology: Topology, pki: Pki) -> str:
     """The O= of the mesh's certificates: what the topology states, else that of the root."""
     by_root = (
         pki.roots[0].organization if pki.roots and not topology.has_stated_organization else None
@@ -90,7 +90,7 @@ def organization(topology: Topology, pki: Pki) -> str:
     return by_root or topology.organization
 
 
-def _crl(pki: Pki, now: datetime) -> dict[str, Any] | None:
+def _crl_json(pki: Pki, now: datetime) -> dict[str, Any] | None:
     if pki.crl is None:
         return None
     return {
@@ -104,7 +104,7 @@ def _crl(pki: Pki, now: datetime) -> dict[str, Any] | None:
     }
 
 
-def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
+def _certificate_json(certificate: Certificate, now: datetime) -> dict[str, Any]:
     return {
         "subject": certificate.subject,
         "issuer": certificate.issuer,
@@ -117,7 +117,7 @@ def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
     }
 
 
-def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
+def _cluster_json(shown: _Shown, member: Member) -> dict[str, Any]:
     cluster, pki, now = member.cluster, shown.pki, shown.now
     change = shown.by_name.get(cluster.name)
     made = (
@@ -149,25 +149,25 @@ def _cluster(shown: _Shown, member: Member) -> dict[str, Any]:
         "eastWestGateway": member.gateway_kind,
         "credential": cluster.credential.kind,
         "token": bool(member.logins),
-        "tokens": _tokens(member, now),
+        "tokens": _tokens_json(member, now),
         "tokenGeneration": cluster.token_generation,
         "tokenBeside": cluster.second_generation,
         "gateways": [{"address": g.address, "port": g.port} for g in gateways],
         "certificate": (
-            None if made else _certificate(pki.intermediates[cluster.name].certificate, now)
+            None if made else _certificate_json(pki.intermediates[cluster.name].certificate, now)
         ),
         "directory": f"{shown.out}/{cluster.name}",
         "tree": "not compared" if change is None else states[change.action],
-        "remoteSecrets": _remote_secrets(shown, member),
+        "remoteSecrets": _remote_secrets_json(shown, member),
     }
 
 
-def _directory(plan: Plan, member: Member) -> str:
+def _secret_directory(plan: Plan, member: Member) -> str:
     """The directory that has the remote secrets of a cluster."""
     return BUNDLE_FOLDER if plan.topology.has_remote_secret_bundle else member.cluster.name
 
 
-def _remote_secrets(shown: _Shown, member: Member) -> list[dict[str, Any]]:
+def _remote_secrets_json(shown: _Shown, member: Member) -> list[dict[str, Any]]:
     """The remote secrets of all other clusters. With a bundle, clusters of one kind have the same
     ones, which are described once.
     """
@@ -175,12 +175,12 @@ def _remote_secrets(shown: _Shown, member: Member) -> list[dict[str, Any]]:
     found = shown.bundles.get(kind)
     if found is None:
         members = shown.plan.members
-        change = shown.by_name.get(_directory(shown.plan, member))
+        change = shown.by_name.get(_secret_directory(shown.plan, member))
         files = {c.path: c for c in change.changes} if change is not None else None
         bundled = shown.plan.topology.has_remote_secret_bundle
         peers = frozenset(members if bundled else member.peers)
         found = {
-            name: _remote_secret(shown, member, other, files, peers)
+            name: _remote_secret_json(shown, member, other, files, peers)
             for name, other in members.items()
         }
         if bundled:
@@ -188,14 +188,14 @@ def _remote_secrets(shown: _Shown, member: Member) -> list[dict[str, Any]]:
     return [secret for name, secret in found.items() if name != member.cluster.name]
 
 
-def _remote_secret(
+def _remote_secret_json(
     shown: _Shown,
     member: Member,
     other: Member,
     files: Mapping[str, Change] | None,
     peers: frozenset[str],
 ) -> dict[str, Any]:
-    found = _state(shown, member, other, files, peers)
+    found = _secret_state(shown, member, other, files, peers)
     url = other.server.url if other.server is not None else None
     return {
         "cluster": other.cluster.name,
@@ -227,7 +227,7 @@ def _committed_files(committed: frozenset[str] | None) -> Mapping[str, frozenset
     return {directory: _secret_files(directory, rest) for directory, rest in paths.items()}
 
 
-def _counts(shown: _Shown, member: Member) -> dict[str, int | None]:
+def _secret_counts_json(shown: _Shown, member: Member) -> dict[str, int | None]:
     """How many remote secrets the topology asks for, how many lie in the tree, and how many git's
     HEAD has.
     """
@@ -249,7 +249,7 @@ def _counts(shown: _Shown, member: Member) -> dict[str, int | None]:
     }
 
 
-def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
+def _tokens_json(member: Member, now: datetime) -> list[dict[str, Any]]:
     """What the tokens say of themselves; one that says nothing is opaque."""
     found = []
     for peer, login in sorted(member.logins.items()):
@@ -286,7 +286,7 @@ def _tokens(member: Member, now: datetime) -> list[dict[str, Any]]:
     return found
 
 
-def _state(
+def _secret_state(
     shown: _Shown,
     member: Member,
     other: Member,
@@ -297,7 +297,7 @@ def _state(
         return SecretState("off")
     if member.primary is not None:
         return SecretState("not held here")
-    name, directory = other.cluster.name, _directory(shown.plan, member)
+    name, directory = other.cluster.name, _secret_directory(shown.plan, member)
     if name not in peers:
         return SecretState("not a peer")
     if files is None and (directory, name) in shown.states:

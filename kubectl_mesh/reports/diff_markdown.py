@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterator
 
 from kubectl_mesh.differences.values import GROUPS, Diff, Line
-from kubectl_mesh.reports.diff_text import changed, order, summary, where
+from kubectl_mesh.reports.diff_text import clusters_text, detail_text, order, summary_text
 from kubectl_mesh.text import count_text, escape_for_terminal, mesh_command, plain_text, single_line
 
-LEAST = 1024
+SMALLEST_BUDGET = 1024
 """The smallest budget: room for the heading, the summary and what is said of a cut."""
 _RESERVE = 160
 
 
-def markdown(diff: Diff, budget: int) -> str:
+def markdown_text(diff: Diff, budget: int) -> str:
     """The diff in at most `budget` bytes of UTF-8, at least `LEAST`. Only whole blocks are left
     out, so what is there stays valid.
     """
@@ -45,7 +45,7 @@ def markdown(diff: Diff, budget: int) -> str:
 def _head(diff: Diff) -> Iterator[tuple[str, str]]:
     title = f"mesh {_code(diff.mesh)}: " if diff.mesh else ""
     yield (
-        f"### {title}{_code(diff.before)} → {_code(diff.after)}\n\n{_text(summary(diff))}\n",
+        f"### {title}{_code(diff.before)} → {_code(diff.after)}\n\n{_text(summary_text(diff))}\n",
         "head",
     )
     if not diff.has_differences:
@@ -86,7 +86,7 @@ def _groups(diff: Diff) -> Iterator[tuple[str, str]]:
 
 
 def _bullet(line: Line, total: int) -> str:
-    places = where(line.clusters, total)
+    places = clusters_text(line.clusters, total)
     said = (
         f"- **{_text(line.subject)}** {_text(line.what)}"
         + (f" ({_text(places)})" if places and not line.subject.endswith(f" {places}") else "")
@@ -95,7 +95,11 @@ def _bullet(line: Line, total: int) -> str:
     for says, names in line.impact:
         said += (
             f"  - {_line_start(_text(says))}"
-            + (f" ({_text(where(names, total))})" if names and names != line.clusters else "")
+            + (
+                f" ({_text(clusters_text(names, total))})"
+                if names and names != line.clusters
+                else ""
+            )
             + "\n"
         )
     return said
@@ -103,7 +107,7 @@ def _bullet(line: Line, total: int) -> str:
 
 def _folded(line: Line) -> str:
     """Preformatted HTML, in which nothing is Markdown, whatever names and values hold."""
-    rows = [changed(d) for d in line.details]
+    rows = [detail_text(d) for d in line.details]
     rows += ["", "the commands that delete what stays:", *line.commands] if line.commands else []
     rows += ["", *(f"in {file}" for file in line.files[:20])]
     rows += [f"and {len(line.files) - 20} more files"] if len(line.files) > 20 else []

@@ -6,11 +6,11 @@ from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.reports.problems import refusal_json
 from kubectl_mesh.text import count_text, marked_text, mesh_command, single_line
 
-MANY = 12
+MOST_DETAILS = 12
 """How many details of a line are shown in text."""
 
 
-def value(diff: Diff) -> dict[str, object]:
+def diff_json(diff: Diff) -> dict[str, object]:
     """The diff for programs; its schema is `report/diff`."""
     refused = diff.order.refused
     return {
@@ -53,7 +53,7 @@ def value(diff: Diff) -> dict[str, object]:
     }
 
 
-def summary(diff: Diff) -> str:
+def summary_text(diff: Diff) -> str:
     """How much differs, in one line."""
     if not diff.has_differences:
         return "no difference in the mesh"
@@ -66,11 +66,11 @@ def summary(diff: Diff) -> str:
     return found + (f"; files with secrets: {', '.join(told)}" if told else "")
 
 
-def text(diff: Diff) -> str:
+def diff_text(diff: Diff) -> str:
     """The diff for people."""
     lines = [
         f"{'mesh ' + diff.mesh + ': ' if diff.mesh else ''}{diff.before} -> {diff.after}",
-        summary(diff),
+        summary_text(diff),
     ]
     for group in GROUPS:
         found = [line for line in diff.lines if line.group == group]
@@ -86,13 +86,13 @@ def text(diff: Diff) -> str:
             (
                 f"{count_text(len(diff.reformatted_files), 'file')} written otherwise, saying the"
                 " same:"
-                f" {', '.join(diff.reformatted_files[:MANY])}"
+                f" {', '.join(diff.reformatted_files[:MOST_DETAILS])}"
             ),
         ]
     return "\n".join(map(single_line, lines)) + "\n"
 
 
-def where(names: tuple[str, ...], total: int) -> str:
+def clusters_text(names: tuple[str, ...], total: int) -> str:
     """Clusters in words: all of them, the few, or how many."""
     if len(names) == total and total > 1:
         return "all clusters"
@@ -102,26 +102,26 @@ def where(names: tuple[str, ...], total: int) -> str:
 
 
 def _line(line: Line, total: int) -> Iterator[str]:
-    places = where(line.clusters, total)
+    places = clusters_text(line.clusters, total)
     yield f"  {line.subject}: {line.what}" + (
         f"  [{places}]" if places and not line.subject.endswith(f" {places}") else ""
     )
-    for detail in line.details[:MANY]:
-        yield f"      {changed(detail)}"
-    if len(line.details) > MANY:
-        yield f"      and {len(line.details) - MANY} more (-o json has them all)"
+    for detail in line.details[:MOST_DETAILS]:
+        yield f"      {detail_text(detail)}"
+    if len(line.details) > MOST_DETAILS:
+        yield f"      and {len(line.details) - MOST_DETAILS} more (-o json has them all)"
     for says, names in line.impact:
         yield f"    > {says}" + (
-            f"  [{where(names, total)}]" if names != line.clusters and names else ""
+            f"  [{clusters_text(names, total)}]" if names != line.clusters and names else ""
         )
     if line.commands:
         yield "    > the commands that delete what stays:"
-        yield from (f"        {command}" for command in line.commands[:MANY])
-        if len(line.commands) > MANY:
-            yield f"        and {len(line.commands) - MANY} more (-o json has them all)"
+        yield from (f"        {command}" for command in line.commands[:MOST_DETAILS])
+        if len(line.commands) > MOST_DETAILS:
+            yield f"        and {len(line.commands) - MOST_DETAILS} more (-o json has them all)"
 
 
-def changed(detail: Detail) -> str:
+def detail_text(detail: Detail) -> str:
     """A value before and after, in one line."""
     if detail.before is None:
         return f"+ {detail.path}: {detail.after}"
@@ -144,6 +144,6 @@ def order(diff: Diff) -> Iterator[str]:
         yield "the clusters may apply this in any order"
     else:
         for number, step in enumerate(found.steps, 1):
-            yield f"{number}. {where(step, 0)}"
+            yield f"{number}. {clusters_text(step, 0)}"
         yield from found.reasons
     yield from found.notes

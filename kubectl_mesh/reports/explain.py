@@ -7,7 +7,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged
 from kubectl_mesh.operations.explain import Explanation
 from kubectl_mesh.operations.paths import Paths
-from kubectl_mesh.reports.checks import wrapped
+from kubectl_mesh.reports.checks import wrap_line
 from kubectl_mesh.reports.problems import finding_json
 from kubectl_mesh.text import marked_text, mesh_command, render_paths
 
@@ -34,7 +34,7 @@ def explain_text(
     """For people; the text that was pasted does not appear. `paths` are those of the run. `width`
     is that of the terminal; what holds a command is not broken.
     """
-    lines = _unread_lines(explanation.unread, marks)
+    lines = _unread_lines(explanation.input_problems, marks)
     for known, causes in explanation.messages:
         lines += [*([""] if lines else []), f"{known.id} ({known.source}): {known.means}"]
         lines += [line for judged in causes for line in _cause_lines(judged, paths, marks)]
@@ -53,7 +53,7 @@ def explain_text(
         piece
         for line in lines
         for piece in (
-            wrapped(line, width, " " * (len(line) - len(line.lstrip()) + 4))
+            wrap_line(line, width, " " * (len(line) - len(line.lstrip()) + 4))
             if "`" not in line
             else [line]
         )
@@ -106,7 +106,7 @@ def explain_json(explanation: Explanation) -> dict[str, object]:
     return {
         "known": bool(explanation.messages),
         "clusters": list(explanation.clusters),
-        "unread": [finding_json(problem) for problem in explanation.unread],
+        "unread": [finding_json(problem) for problem in explanation.input_problems],
         "messages": [
             {
                 "id": known.id,

@@ -18,7 +18,7 @@ def graph_text(result: GraphResult, form: str) -> str:
 def _page(result: GraphResult) -> str:
     files = {name: assets.asset_text(f"templates/{name}") for name in _PAGE_FILES}
     checks = [_check_json(r, is_judged=result.day is not None) for r in result.results]
-    return graph.page(result.picture, files, checks)
+    return graph.page_text(result.picture, files, checks)
 
 
 def _check_json(result: Result, *, is_judged: bool) -> dict[str, str]:
@@ -29,13 +29,17 @@ def _check_json(result: Result, *, is_judged: bool) -> dict[str, str]:
         "category": result.check.category,
         "sentence": result.check.sentence,
         "unknown": f"{unknown.what}; run: {unknown.command}" if unknown is not None else "",
-        "status": ("dated" if not is_judged and result.check.id in graph.DATED else result.status),
+        "status": (
+            "dated" if not is_judged and result.check.id in graph.DATE_CHECKS else result.status
+        ),
     }
 
 
 _WRITERS: dict[str, Callable[[GraphResult], str]] = {
-    "mermaid": lambda result: graph.mermaid(result.picture),
-    "svg": lambda result: graph.svg(result.picture, assets.asset_text("templates/graph-svg.css")),
-    "dot": lambda result: graph.dot(result.picture),
+    "mermaid": lambda result: graph.mermaid_text(result.picture),
+    "svg": lambda result: graph.svg_text(
+        result.picture, assets.asset_text("templates/graph-svg.css")
+    ),
+    "dot": lambda result: graph.dot_text(result.picture),
     "html": _page,
 }

@@ -13,24 +13,24 @@ _NEVER = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """What XML 1.0 has no way to write (section 2.2)."""
 
 
-def junit(found: Sequence[Result], relative: Callable[[str], str]) -> str:
+def junit_text(found: Sequence[Result], relative: Callable[[str], str]) -> str:
     """A document; errors are failures, warnings are told in `system-out`, since JUnit knows none.
     No times: the same input, the same bytes.
     """
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuites name="kubectl mesh check" {_counts(found)}>',
+        f'<testsuites name="kubectl mesh check" {_counts_text(found)}>',
     ]
     for category in dict.fromkeys(r.check.category for r in found):
         mine = [r for r in found if r.check.category == category]
-        lines.append(f"  <testsuite name={_attribute(category)} {_counts(mine)}>")
+        lines.append(f"  <testsuite name={_escape_attribute(category)} {_counts_text(mine)}>")
         for result in mine:
-            lines += _case(result, relative)
+            lines += _case_lines(result, relative)
         lines.append("  </testsuite>")
     return "\n".join([*lines, "</testsuites>"]) + "\n"
 
 
-def _counts(found: Sequence[Result]) -> str:
+def _counts_text(found: Sequence[Result]) -> str:
     failures = sum(r.status == "error" for r in found)
     return (
         f'tests="{len(found)}" failures="{failures}" errors="0"'
@@ -38,39 +38,39 @@ def _counts(found: Sequence[Result]) -> str:
     )
 
 
-def _case(result: Result, relative: Callable[[str], str]) -> list[str]:
+def _case_lines(result: Result, relative: Callable[[str], str]) -> list[str]:
     check = result.check
     head = (
-        f"    <testcase classname={_attribute(f'kubectl-mesh.{check.category}')}"
-        f" name={_attribute(f'{check.id}: {check.sentence}')}"
+        f"    <testcase classname={_escape_attribute(f'kubectl-mesh.{check.category}')}"
+        f" name={_escape_attribute(f'{check.id}: {check.sentence}')}"
     )
     if result.findings:
-        head += f" file={_attribute(relative(result.findings[0].where.file))}"
+        head += f" file={_escape_attribute(relative(result.findings[0].where.file))}"
     told = "\n".join(str(f) for f in result.findings)
     if result.status == "error":
         body = f"{told}\n\nprevents: {check.prevents}\nremedy: {check.remedy}\nsee: {check.page}"
         more = f" (and {len(result.findings) - 1} more)" if len(result.findings) > 1 else ""
-        message = _attribute(str(result.findings[0]).split("\n", 1)[0] + more)
-        inner = f'      <failure type="error" message={message}>{_text(body)}</failure>'
+        message = _escape_attribute(str(result.findings[0]).split("\n", 1)[0] + more)
+        inner = f'      <failure type="error" message={message}>{_escape_text(body)}</failure>'
     elif result.status == "warning":
-        inner = f"      <system-out>{_text(told)}</system-out>"
+        inner = f"      <system-out>{_escape_text(told)}</system-out>"
     elif result.status == "skipped":
         inner = '      <skipped message="not there yet, or for errors elsewhere"/>'
     elif result.unknown is not None:
         message = f"cannot be known offline: {result.unknown.what}; run: {result.unknown.command}"
-        inner = f"      <skipped message={_attribute(message)}/>"
+        inner = f"      <skipped message={_escape_attribute(message)}/>"
     else:
         return [f"{head}/>"]
     return [f"{head}>", inner, "    </testcase>"]
 
 
-def _clean(text: str) -> str:
+def _strip_invalid_characters(text: str) -> str:
     return re.sub(_NEVER, "\N{REPLACEMENT CHARACTER}", escape_for_terminal(text))
 
 
-def _text(text: str) -> str:
-    return escape(_clean(text))
+def _escape_text(text: str) -> str:
+    return escape(_strip_invalid_characters(text))
 
 
-def _attribute(text: str) -> str:
-    return quoteattr(_clean(text))
+def _escape_attribute(text: str) -> str:
+    return quoteattr(_strip_invalid_characters(text))

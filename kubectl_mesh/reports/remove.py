@@ -14,7 +14,7 @@ def remove_json(result: RemoveResult) -> dict[str, Any]:
         "directory": result.directory,
         "cluster": result.cluster.name,
         "files": [{"path": TOPOLOGY_FILE, "action": "update"}],
-        "left": list(result.left),
+        "left": list(result.remaining_files),
         "commands": commands_json(result.commands),
     }
 
@@ -27,7 +27,9 @@ def remove_text(result: RemoveResult) -> str:
         if result.removed_network
         else ""
     )
-    kept = "".join(f"keep    {join_path(result.directory, name)}\n" for name in result.left)
+    kept = "".join(
+        f"keep    {join_path(result.directory, name)}\n" for name in result.remaining_files
+    )
     commands = (
         f"Once that is merged, {result.tool} deletes the remote secret from the peers. These"
         " commands wait for that and take Istio off:\n"

@@ -23,7 +23,7 @@ def mesh_line(plan: Plan, kind: str) -> str:
     )
 
 
-def made_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
+def list_new_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
     """Whether the root has been made, for which clusters an intermediate, and for which only what
     was missing beside it.
     """
@@ -44,7 +44,7 @@ def made_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
 
 def certificates_line(pki: Pki, would: bool) -> str:
     """What was made of certificates, or nothing."""
-    root, made, completed = made_certificates(pki)
+    root, made, completed = list_new_certificates(pki)
     if not pki.new_files:
         return ""
     verb = "would be " if would else ""
@@ -72,53 +72,55 @@ def folder_line(change: FolderChange, out: str) -> str:
     return f"{change.action:9} {out}/{change.name}  {detail}"
 
 
-def notes(result: RenderResult) -> Iterator[str]:
+def list_notes(result: RenderResult) -> Iterator[str]:
     """What a person must not overlook: files removed, edited by hand, foreign, or damaged."""
     out, would = result.out, not result.is_written
     for change in result.changes:
         base = f"{out}/{change.name}"
         if change.repairs_lock:
             yield (
-                f"{_did(would, 'repaired ', 'repair   ')} {base}: its mesh.lock cannot be read, as"
+                f"{_action_text(would, 'repaired ', 'repair   ')} {base}: its mesh.lock cannot be"
+                " read, as"
                 " after a power loss"
             )
         for file in change.changes:
-            yield from _file_note(change, file, base, would)
+            yield from _file_notes(change, file, base, would)
         if change.foreign_files and change.action == "remove":
             yield (
-                f"{_did(would, 'kept     ', 'keep     ')} {base}: files that are not of kubectl"
+                f"{_action_text(would, 'kept     ', 'keep     ')} {base}: files that are not of"
+                " kubectl"
                 " mesh's making are in it"
             )
         for foreign in change.foreign_files:
             yield f"foreign   {base}/{single_line(foreign)}: left alone"
-    for name in result.strangers:
+    for name in result.foreign_entries:
         yield f"foreign   {out}/{single_line(name)}: left alone"
 
 
-def _did(would: bool, past: str, future: str) -> str:
+def _action_text(would: bool, past: str, future: str) -> str:
     return future if would else past
 
 
-def _file_note(change: FolderChange, file: Change, base: str, would: bool) -> Iterator[str]:
+def _file_notes(change: FolderChange, file: Change, base: str, would: bool) -> Iterator[str]:
     """What a person must not overlook of one file."""
     path = f"{base}/{file.path}"
     edited = " (it had been edited by hand)" if file.was_edited else ""
     if file.action == "remove" and (change.action != "remove" or file.was_edited):
-        yield f"{_did(would, 'removed  ', 'remove   ')} {path}{edited}"
+        yield f"{_action_text(would, 'removed  ', 'remove   ')} {path}{edited}"
     elif file.was_edited and file.action == "create":
         yield (
             f"edited    {path}: it had been deleted by hand, and"
-            f" {_did(would, 'was', 'would be')} written again"
+            f" {_action_text(would, 'was', 'would be')} written again"
         )
     elif file.was_edited:
         yield (
             f"edited    {path}: it had been changed by hand, and"
-            f" {_did(would, 'was', 'would be')} rewritten"
+            f" {_action_text(would, 'was', 'would be')} rewritten"
         )
     elif file.action == "tighten":
         yield (
-            f"{_did(would, 'tightened', 'tighten  ')} {path}: others"
-            f" {_did(would, 'could', 'can')} read it"
+            f"{_action_text(would, 'tightened', 'tighten  ')} {path}: others"
+            f" {_action_text(would, 'could', 'can')} read it"
         )
 
 
@@ -154,15 +156,15 @@ def render_text(result: RenderResult) -> str:
             lines += [f"  {c.action:8} {c.path}" for c in change.changes if c.action != "identical"]
     if identical:
         lines.append(f"identical {count_text(identical, 'directory')}")
-    lines += notes(result)
-    lines += _left_lines(result.leaving, would)
+    lines += list_notes(result)
+    lines += _left_lines(result.removals, would)
     lines += pending_lines(rendered.plan.pending)
     return "\n".join(lines) + "\n"
 
 
-def next_step(result: RenderResult) -> str:
+def next_step_text(result: RenderResult) -> str:
     """What comes after a render; empty if nothing was written."""
-    if not (result.is_written and result.differs):
+    if not (result.is_written and result.has_differences):
         return ""
     if result.needs_restarts:
         return (
@@ -201,15 +203,15 @@ def _left_lines(left: Leaving, would: bool) -> Iterator[str]:
 
 def render_json(result: RenderResult) -> dict[str, object]:
     """The report of a render for programs; its schema is `report/render`."""
-    plan, pki, left = result.rendered.plan, result.rendered.pki, result.leaving
-    root, made, completed = made_certificates(pki)
+    plan, pki, left = result.rendered.plan, result.rendered.pki, result.removals
+    root, made, completed = list_new_certificates(pki)
     return {
         "mesh": plan.topology.mesh_id,
         "written": result.is_written,
         "changed": bool(pki.new_files) or any(c.has_differences for c in result.changes),
         "certificates": {"root": root, "intermediates": made, "completed": completed},
         "directories": [_folder_json(change, result.out) for change in result.changes],
-        "foreign": list(result.strangers),
+        "foreign": list(result.foreign_entries),
         "delete": list(left.commands),
         "deleteBefore": list(left.before),
         "deletedBy": left.tool if left.deletes else None,

@@ -7,13 +7,13 @@ from typing import Any
 
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.operations.rotate_token import RotationResult
+from kubectl_mesh.operations.rotate_token import TokenRotationResult
 from kubectl_mesh.safety import reconnect
 from kubectl_mesh.text import count_text, mesh_command
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
 
-def rotation_json(result: RotationResult, render: Callable[[str], str]) -> dict[str, Any]:
+def rotation_json(result: TokenRotationResult, render: Callable[[str], str]) -> dict[str, Any]:
     """The report for programs; `render` gives commands the options of this run."""
     cluster = result.cluster
     is_steady = result.step == token_rotation.STEADY
@@ -30,7 +30,7 @@ def rotation_json(result: RotationResult, render: Callable[[str], str]) -> dict[
     }
 
 
-def rotation_text(result: RotationResult) -> str:
+def rotation_text(result: TokenRotationResult) -> str:
     """The report for people."""
     lines = [
         f"update  {join_path(result.directory, TOPOLOGY_FILE)}",
@@ -40,7 +40,7 @@ def rotation_text(result: RotationResult) -> str:
     ]
     if result.step != token_rotation.STEADY:
         lines.append(f"then: {_advance_command(result)}")
-    if result.is_back:
+    if result.is_going_back:
         abort = mesh_command(f"tokens rotate {result.cluster.name} abort{_seen_flag(result)}")
         lines.append(
             f"or: {abort}, and the Secret of generation {result.cluster.second_generation} goes"
@@ -48,7 +48,7 @@ def rotation_text(result: RotationResult) -> str:
     if result.checks:
         lines.append(
             "but not before each of these has printed what stands below it:"
-            if result.moves_peers
+            if result.has_moved_peers
             else "before that:"
         )
     for command, printed in result.checks:
@@ -56,26 +56,26 @@ def rotation_text(result: RotationResult) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _render_command(result: RotationResult) -> str:
+def _render_command(result: TokenRotationResult) -> str:
     return mesh_command(f"render{' --with-restarts' if result.restarts else ''}")
 
 
-def _advance_command(result: RotationResult) -> str:
-    seen_for = "" if result.is_back else _seen_flag(result)
+def _advance_command(result: TokenRotationResult) -> str:
+    seen_for = "" if result.is_going_back else _seen_flag(result)
     return mesh_command(f"tokens rotate {result.cluster.name} advance{seen_for}")
 
 
-def _seen_flag(result: RotationResult) -> str:
+def _seen_flag(result: TokenRotationResult) -> str:
     """The option that the next step needs, where a token goes with it."""
-    if not result.moves_peers:
+    if not result.has_moved_peers:
         return ""
     return f" --seen-for {'2h' if result.is_external else '0h'}"
 
 
-def _list_notes(result: RotationResult) -> list[str]:
+def _list_notes(result: TokenRotationResult) -> list[str]:
     """What the step changes."""
     cluster = result.cluster
-    if result.step == token_rotation.BEGUN and result.asked == "begin":
+    if result.step == token_rotation.BEGUN and result.requested_action == "begin":
         what = (
             f"a Secret for the token of generation {cluster.second_generation} comes beside that"
             " of generation"
@@ -85,16 +85,17 @@ def _list_notes(result: RotationResult) -> list[str]:
     if result.step != token_rotation.STEADY:
         return _list_moves(result)
     what = (
-        f"the Secret of generation {result.gone} goes, and its token is void; the peers keep"
+        f"the Secret of generation {result.removed_generation} goes, and its token is void; the"
+        " peers keep"
         f" generation {cluster.token_generation}"
     )
     notes = [f"{cluster.name}: {what}"]
-    if result.gone_files:
-        notes.append(f"of no use any more: {', '.join(result.gone_files)}")
+    if result.removed_files:
+        notes.append(f"of no use any more: {', '.join(result.removed_files)}")
     return notes
 
 
-def _list_moves(result: RotationResult) -> list[str]:
+def _list_moves(result: TokenRotationResult) -> list[str]:
     """What changes where peers move to another token."""
     cluster, holders = result.cluster, result.holders
     what = (

@@ -15,14 +15,14 @@ SCHEMA = (
 )
 
 
-def sarif(
+def sarif_json(
     found: Sequence[Result], relative: Callable[[str], str], version: str
 ) -> dict[str, object]:
     """A log of one run of a version of kubectl mesh; `relative` gives a file's path from where the
     run was started, as code hosts want it.
     """
     results = [
-        _result(index, result, finding, relative)
+        _result_json(index, result, finding, relative)
         for index, result in enumerate(found)
         if result.status in ("error", "warning")
         for finding in result.findings
@@ -37,7 +37,7 @@ def sarif(
                     "driver": {
                         "name": "kubectl mesh",
                         "version": version,
-                        "rules": [_rule(result.check) for result in found],
+                        "rules": [_rule_json(result.check) for result in found],
                     }
                 },
                 "columnKind": "unicodeCodePoints",
@@ -47,7 +47,7 @@ def sarif(
     }
 
 
-def _rule(check: Check) -> dict[str, object]:
+def _rule_json(check: Check) -> dict[str, object]:
     prevents = f"What one would see in a cluster: {check.prevents}."
     return {
         "id": check.id,
@@ -62,7 +62,7 @@ def _rule(check: Check) -> dict[str, object]:
     }
 
 
-def _result(
+def _result_json(
     index: int, result: Result, finding: Problem, relative: Callable[[str], str]
 ) -> dict[str, object]:
     where = finding.where

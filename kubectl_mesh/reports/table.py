@@ -7,7 +7,7 @@ from kubectl_mesh.reports.describe import EXPECTED, head_lines
 from kubectl_mesh.text import count_text, mesh_size_text, single_line
 
 
-def describe_table(value: Mapping[str, Any], width: int) -> str:
+def table_text(value: Mapping[str, Any], width: int) -> str:
     """The mesh as a table, a line for each cluster; long names lose their middle where the line
     would be wider.
     """

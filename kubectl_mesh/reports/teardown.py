@@ -25,7 +25,7 @@ def script_text(result: TeardownResult) -> str:
     return _HOW_TO_RUN + warning + commands_text(result.commands)
 
 
-def kept_text(result: TeardownResult) -> str:
+def remaining_text(result: TeardownResult) -> str:
     """The comment that names what the commands keep; empty where they delete just that."""
     if result.has_definitions:
         return ""

@@ -178,7 +178,7 @@ def test_dates(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None
 
     make_root(mesh.path)
     for year, what in ((2050, "expired on 20"), (2020, "is not valid before 20")):
-        monkeypatch.setattr(shell, "now", lambda year=year: datetime(year, 1, 1, tzinfo=UTC))
+        monkeypatch.setattr(shell, "read_clock", lambda year=year: datetime(year, 1, 1, tzinfo=UTC))
         ran = run("certs", "import-root", "own.pem", "--key", "own.key", cwd=mesh)
         assert ran.code == 2
         assert f"error: own.pem: {what}" in ran.err

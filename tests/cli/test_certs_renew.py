@@ -34,7 +34,7 @@ NAMES = ("context-east-1", "context-east-2", "context-west-1")
 @pytest.fixture
 def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkDir:
     """The page's mesh with the certificates of the golden case, on the day of the golden cases."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     return WorkDir(copy_case("seed", tmp_path / "mesh"))
 
 
@@ -96,7 +96,7 @@ def test_status_of_what_has_expired(
 ) -> None:
     """It is shown all the same: that is when one looks."""
     end = load(mesh / "certs/intermediate-context-east-1/ca-cert.pem")[0].not_valid_after_utc
-    monkeypatch.setattr(shell, "now", lambda: end + timedelta(days=2, hours=1))
+    monkeypatch.setattr(shell, "read_clock", lambda: end + timedelta(days=2, hours=1))
     ran = run("certs", "status", cwd=mesh)
     assert ran.code == 0
     assert ran.out.count(", expired 2 days ago\n") == 4
@@ -237,7 +237,7 @@ def test_renew_within(mesh: WorkDir, run: Run, monkeypatch: pytest.MonkeyPatch) 
     ran = run("certs", "renew", "--within", "60d", cwd=mesh)
     assert (ran.code, ran.out) == (0, "no intermediate is due\n")
     assert run("certs", "renew", "context-west-1", cwd=mesh).code == 0
-    monkeypatch.setattr(shell, "now", lambda: DAY + timedelta(days=731))
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY + timedelta(days=731))
     assert run("check", cwd=mesh).code == 1
     ran = run("certs", "renew", "--within", "1d", cwd=mesh)
     assert ran.code == 0, ran.err

@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     """Sets the clock; OpenSSL has its own, so the day is today."""
 
     def at(when: datetime) -> None:
-        monkeypatch.setattr(shell, "now", lambda: when)
+        monkeypatch.setattr(shell, "read_clock", lambda: when)
 
     at(DAY)
     return at

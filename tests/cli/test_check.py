@@ -604,8 +604,8 @@ def page_words() -> list[str]:
 
 def test_remedies_name_verbs_that_are_there() -> None:
     """No remedy sends anybody to a verb that does not exist."""
-    from kubectl_mesh.cli import VERBS
+    from kubectl_mesh.cli import COMMANDS
 
     words = page_words()
     assert len(words) >= 5
-    assert set(words) <= set(VERBS)
+    assert set(words) <= set(COMMANDS)

@@ -220,7 +220,7 @@ def test_describe_of_an_expired_root(
 ) -> None:
     """What has expired is shown with its dates."""
     now = datetime.now(UTC) + timedelta(days=4000)
-    monkeypatch.setattr(shell, "now", lambda: now)
+    monkeypatch.setattr(shell, "read_clock", lambda: now)
     ran = run("describe", cwd=mesh)
     assert ran.code == 1
     assert "certs/root-cert.pem: " in ran.err
@@ -377,7 +377,7 @@ def test_states_of_expired_tokens(mesh: WorkDir, run: Run, monkeypatch: pytest.M
     mesh.token("b", token(now + timedelta(days=60)))
     assert run("render", cwd=mesh).code == 0
     assert secret_of(run, mesh) == ("ok", None, B, B)
-    monkeypatch.setattr(shell, "now", lambda: now + timedelta(days=61))
+    monkeypatch.setattr(shell, "read_clock", lambda: now + timedelta(days=61))
     assert secret_of(run, mesh) == ("expired token", None, B, B)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kubectl_mesh.checks.table import check_ids
-from kubectl_mesh.cli import VERBS
+from kubectl_mesh.cli import COMMANDS
 from kubectl_mesh.explain import MESSAGES, recognise
 from kubectl_mesh.text import plain_text
 from tests.conftest import TOP, Run, WorkDir
@@ -32,7 +32,7 @@ def test_the_table() -> None:
             assert cause.do
             assert not cause.says.endswith(".")
             verbs = re.findall(r"`kubectl mesh ([a-z]+)", plain_text(cause.do))
-            assert set(verbs) <= set(VERBS)
+            assert set(verbs) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("message", PASTED)

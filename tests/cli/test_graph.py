@@ -19,9 +19,9 @@ import yaml
 
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.graph.dot import _quoted as dot_label
-from kubectl_mesh.graph.edges import BROKEN, NONE, READS, STALE, WAITS, Reading
-from kubectl_mesh.graph.letters import width, wrap
-from kubectl_mesh.graph.mermaid import _text as mermaid_text
+from kubectl_mesh.graph.edges import BROKEN, NO_EDGE, READS, STALE, WAITS, Discovery
+from kubectl_mesh.graph.letters import text_width, wrap_to_width
+from kubectl_mesh.graph.mermaid import _escape_label as mermaid_text
 from tests.conftest import TOP, Golden, Run, WorkDir
 from tests.support.goldens import CASES, DAY, GOLDEN, copy_case, rendered_tree
 from tests.support.pictures import HOSTILE, ODD, REGIONS, fleet, graph, rendered
@@ -43,7 +43,7 @@ def page_data(text: str) -> dict[str, object]:
 @pytest.fixture
 def seed(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> WorkDir:
     """The seed mesh, rendered on the day that tests fix."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = workdir(tokens=True)
     shutil.copy(GOLDEN / "istioctl/in/base.yaml", mesh / "base.yaml")
     (mesh / "base.yaml").write_text(
@@ -103,7 +103,7 @@ def test_the_same_on_every_day(
     before = graph(run, seed, "-o", form)
     assert "2028-11-30" in before
     for days in (-1000, 710, 10000):
-        monkeypatch.setattr(shell, "now", lambda days=days: DAY + timedelta(days=days))
+        monkeypatch.setattr(shell, "read_clock", lambda days=days: DAY + timedelta(days=days))
         assert graph(run, seed, "-o", form) == before
 
 
@@ -253,7 +253,10 @@ def drawn(
             bold = kind in ("title", "name", "network", "statement", "sum") or "broken" in kind
             left, base = x + float(node.attrib.get("x", 0)), y + float(node.attrib.get("y", 0))
             texts.append(
-                (node.text, Rect(left, base - 0.75 * size, width(node.text, size, bold=bold), size))
+                (
+                    node.text,
+                    Rect(left, base - 0.75 * size, text_width(node.text, size, bold=bold), size),
+                )
             )
         if node.tag == f"{SVG}path" and kind == "wire" and "L" in node.attrib["d"]:
             lines.append(
@@ -368,10 +371,10 @@ def test_wrapping() -> None:
         "all 3 read each other",
     ):
         for room in (60.0, 150.0, 400.0):
-            lines = wrap(text, room, 12)
+            lines = wrap_to_width(text, room, 12)
             assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-            assert all(width(line, 12) <= room or len(line) == 1 for line in lines)
-    assert wrap("all 3 read each other", 90, 12) == ["all 3 read", "each other"]
+            assert all(text_width(line, 12) <= room or len(line) == 1 for line in lines)
+    assert wrap_to_width("all 3 read each other", 90, 12) == ["all 3 read", "each other"]
 
 
 def contrast(a: str, b: str) -> float:
@@ -528,26 +531,27 @@ def test_edges_as_bits() -> None:
     for _ in range(60):
         rows = {
             a: "".join(
-                NONE if a == b else dice.choice((NONE, READS, WAITS, STALE, BROKEN)) for b in names
+                NO_EDGE if a == b else dice.choice((NO_EDGE, READS, WAITS, STALE, BROKEN))
+                for b in names
             )
             for a in names
         }
         whole = frozenset(dice.sample(names, 3))
-        reading = Reading(names, rows, {name: place for place, name in enumerate(names)}, whole)
-        edges = reading.edges()
+        reading = Discovery(names, rows, {name: place for place, name in enumerate(names)}, whole)
+        edges = reading.to_edges()
         for (at, a), (to, b) in itertools.product(enumerate(names), repeat=2):
             letter = rows[a][to]
             fine = (
-                letter in (NONE, READS)
+                letter in (NO_EDGE, READS)
                 or (letter == WAITS and (a in whole or b in whole))
                 or (letter == STALE and a in whole)
             )
             assert [e >> to & 1 for e in (edges.reads[a], edges.troubles[a])] == [
-                letter != NONE,
+                letter != NO_EDGE,
                 not fine,
             ]
             assert [e >> at & 1 for e in (edges.read_by[b], edges.troubled_by[b])] == [
-                letter != NONE,
+                letter != NO_EDGE,
                 not fine,
             ]
             seen.add((letter, a in whole, b in whole))

@@ -84,7 +84,7 @@ def test_a_report_has_all_that_it_had(
 ) -> None:
     """Keys are only ever added."""
     case, before, words = CASES[name]
-    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 12, 1, 12, tzinfo=UTC))
+    monkeypatch.setattr(clock, "read_clock", lambda: datetime(2026, 12, 1, 12, tzinfo=UTC))
     mesh = tmp_path / "mesh"
     if case:
         copy_case(case, mesh)

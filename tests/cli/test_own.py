@@ -13,7 +13,7 @@ import pytest
 from kubectl_mesh.checks.check import Unknown
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.checks.table import CHECKS
-from kubectl_mesh.cli import VERBS, group, own
+from kubectl_mesh.cli import COMMANDS, own, root_command
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.checks import _result_lines
 from kubectl_mesh.text import mesh_command, plain_text, work_path, wrap_text
@@ -27,7 +27,7 @@ WITHOUT = {"adopt"}
 
 
 def leaves(
-    command: click.Command = group, path: tuple[str, ...] = ()
+    command: click.Command = root_command, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command that does something."""
     if not isinstance(command, click.Group):
@@ -45,12 +45,12 @@ LEAVES = dict(leaves())
 
 def printed(text: str, **given: str) -> str:
     """A text as a run with these options prints it."""
-    context = click.Context(group)
-    context.meta[own.GIVEN] = {
+    context = click.Context(root_command)
+    context.meta[own.RECORDED_OPTIONS] = {
         {"directory": "-C"}.get(name, f"--{name}"): value for name, value in given.items()
     }
     with context:
-        return own.whole(text)
+        return own.complete_commands(text)
 
 
 @pytest.mark.parametrize("path", list(LEAVES), ids=" ".join)
@@ -98,7 +98,7 @@ def test_a_pipe_is_none() -> None:
     context = LEAVES["check",].make_context(
         "check", ["--kubeconfig", "/dev/fd/9", "-C", "m"], resilient_parsing=True
     )
-    assert context.meta[own.GIVEN] == {"-C": "m"}
+    assert context.meta[own.RECORDED_OPTIONS] == {"-C": "m"}
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")
@@ -170,7 +170,7 @@ def test_what_verbs_say_can_be_run_as_it_stands(
         "schema",
         "completion",
         "version",
-    } == set(VERBS)
+    } == set(COMMANDS)
 
 
 def test_commands_and_paths_in_texts_are_values(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def of_secret(name: str) -> str:
 @pytest.fixture
 def mesh(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> WorkDir:
     """A rendered mesh of three clusters."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     made = workdir(over={"secrets": {"store": "plain"}}, tokens=True)
     assert run("render", cwd=made).code == 0
     return made
@@ -87,7 +87,7 @@ def test_three_renders(
     case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What each step says, and which files of the tree each of its renders changes, in every store; `render --check` holds after each."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = copy_case(case, tmp_path / "mesh")
     name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     assert run("render", cwd=mesh).code == 0
@@ -167,7 +167,7 @@ def test_a_render_names_whose_rotation_goes_on(mesh: WorkDir, run: Run) -> None:
 
 def test_only_one_object_pushes(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the store external the same PushSecret pushes the other Secret: `kubectl apply` would leave a second one there, pushing the old token for ever."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case("external", tmp_path / "mesh"))
     pushed = []
     for step in ("", "begin", "advance", "advance"):
@@ -313,7 +313,7 @@ def test_abort_refuses_to_go_back_to_a_token_that_is_not_here(
     case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a peer that joined meanwhile: each render from there would be refused. The topology stays, and with the token abort is possible."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     done(run, mesh, "render")
@@ -405,7 +405,7 @@ def test_a_sealed_token_of_another_generation_is_not_kept(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the tokens are not, a move is refused: the tree holds the old one, and would go on holding it."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = copy_case("sops", tmp_path / "mesh")
     name = min(p.name for p in rendered_tree("sops").iterdir() if p.name[0] != "_")
     assert run("render", cwd=mesh).code == 0
@@ -463,7 +463,7 @@ def test_what_istiod_does_with_it(
     version: str | None, said: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its version; where no file states it, nothing is promised, and the command is there that prints it. Nothing of it is refused."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = on_version(version, tmp_path, run)
     assert "istiod" not in done(run, mesh, "tokens", "rotate", "east", "begin")
     done(run, mesh, "render")
@@ -499,7 +499,7 @@ def test_a_rotation_that_needs_restarts(
     version: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """istiod 1.30.0 to 1.30.3 loses the cluster: every command says so, and only --with-restarts goes on, with the restart after each apply."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = on_version(version, tmp_path, run)
     loses = "istiod 1.30.0 to 1.30.3 loses all endpoints of a cluster whose remote secret changes"
     done(run, mesh, "render")
@@ -564,7 +564,7 @@ def test_the_restart_is_where_the_change_is_applied(
     case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a bundle after its apply; where a tool or an operator brings the change, once it has."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     stated(mesh, "1.30.3")
     done(run, mesh, "render")
@@ -616,7 +616,7 @@ def test_the_last_commit_must_hold_the_step(
     case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tree on disk is in no cluster: neither a move, nor the end of a token, nor the way back, before the step is committed and was seen."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     if case in ("two-networks", "per-peer", "bundle"):

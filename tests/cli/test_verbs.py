@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
-from kubectl_mesh.cli import VERBS
+from kubectl_mesh.cli import COMMANDS
 from kubectl_mesh.workdir.git_ignore import GITIGNORE
 from tests.conftest import SEED, TOP, Run, WorkDir
 from tests.support.checked import valid
@@ -45,7 +45,7 @@ def test_three_ways_to_call(words: list[str]) -> None:
 
 def test_every_verb_has_help_in_80_columns(run: Run) -> None:
     """--help of each verb says `kubectl mesh`, and fits a terminal."""
-    for verb in ("", *VERBS):
+    for verb in ("", *COMMANDS):
         ran = run(*([verb] if verb else []), "--help")
         assert ran.code == 0
         assert ran.out.startswith(f"Usage: kubectl mesh {verb}".rstrip()), ran.out

@@ -155,7 +155,7 @@ if warm:
     os.dup2(2, 9)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(1, 8), os.dup2(quiet, 1), os.dup2(quiet, 2)
-    code = cli.run(["render", "-C", warm])
+    code = cli.run_command(["render", "-C", warm])
     sys.stdout.flush(), sys.stderr.flush()
     os.dup2(8, 1), os.dup2(9, 2)
     assert code == 0, code

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from kubectl_mesh.checks.table import CHECKS, check_categories
-from kubectl_mesh.cli import VERBS, group
-from kubectl_mesh.cli.schema import names
+from kubectl_mesh.cli import COMMANDS, root_command
+from kubectl_mesh.cli.schema import list_schemas
 from kubectl_mesh.explain import MESSAGES
 from kubectl_mesh.istio.versions import CHANGES
 from tests.conftest import SEED, TOP, Golden, Run
@@ -90,7 +90,7 @@ def topology_table() -> str:
 
 def verbs_text(run: Run) -> str:
     """What --help prints, of every verb and of those below it."""
-    found = {verb: group.get_command(click.Context(group), verb) for verb in VERBS}
+    found = {verb: root_command.get_command(click.Context(root_command), verb) for verb in COMMANDS}
     words = [
         w
         for verb, command in found.items()
@@ -155,7 +155,7 @@ def schemas_list() -> str:
     """The schemas of reports and of rendered kinds, by name."""
     described = {
         name: json.loads((TOP / "schemas" / path).read_text())["description"]
-        for name, path in names().items()
+        for name, path in list_schemas().items()
     }
     return "\n".join(
         [

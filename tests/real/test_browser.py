@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from kubectl_mesh.graph.letters import width
+from kubectl_mesh.graph.letters import text_width
 from tests.conftest import Run
 from tests.support.chromium import FLAGS
 from tests.support.pictures import HOSTILE, ODD, fleet, graph, rendered
@@ -230,12 +230,12 @@ def test_texts_are_as_wide_as_was_reckoned(opened: Open, tmp_path: Path) -> None
         assert [
             t
             for t, wide in zip(letters, measured, strict=False)
-            if wide > 1.12 * width(t, 100, bold=bold)
+            if wide > 1.12 * text_width(t, 100, bold=bold)
         ] == []
         assert [
             t
             for t, wide in zip(words, measured[len(letters) :], strict=True)
-            if wide > width(t, 100, bold=bold)
+            if wide > text_width(t, 100, bold=bold)
         ] == []
 
 
@@ -407,7 +407,7 @@ def test_days_are_counted_in_the_page(
 ) -> None:
     """By the day that was asked for, else by the browser's clock: what has expired is an error there, what will soon a warning."""
     made = datetime.now(UTC) - timedelta(days=38, hours=12)
-    monkeypatch.setattr("kubectl_mesh.cli.clock.now", lambda: made)
+    monkeypatch.setattr("kubectl_mesh.cli.clock.read_clock", lambda: made)
     mesh = rendered(
         run,
         fleet(
@@ -433,7 +433,9 @@ def test_days_are_counted_in_the_page(
         page.css('.check[data-key="check/certs-expired"]').get_attribute("class") == "check error"
     )
     assert page.css("i.over")
-    monkeypatch.setattr("kubectl_mesh.cli.clock.now", lambda: datetime.now(UTC) + timedelta(days=9))
+    monkeypatch.setattr(
+        "kubectl_mesh.cli.clock.read_clock", lambda: datetime.now(UTC) + timedelta(days=9)
+    )
     page = opened(rendered(run, fleet(tmp_path / "young", 2, 1)))
     assert "not valid yet" in page.css('.bar-row[data-key="certificate/root"]').text
     page.clean()

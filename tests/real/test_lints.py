@@ -83,7 +83,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that ends today, for Go has its own."""
     found = Clock()
     found.now = datetime.now(UTC).replace(microsecond=0) - timedelta(days=12)
-    monkeypatch.setattr(shell, "now", lambda: found.now)
+    monkeypatch.setattr(shell, "read_clock", lambda: found.now)
     return found
 
 

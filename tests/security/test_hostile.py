@@ -412,7 +412,7 @@ def test_killed_while_sealing(sealed_mesh: WorkDir, run: Run, ages: Ages) -> Non
     words = [
         sys.executable,
         "-c",
-        "import sys; from kubectl_mesh import cli; sys.exit(cli.run(['render', '--reseal']))",
+        "import sys; from kubectl_mesh import cli; sys.exit(cli.run_command(['render', '--reseal']))",
     ]
     needles = [
         n
@@ -449,7 +449,7 @@ def test_two_renders_at_once(sealed_mesh: WorkDir, run: Run) -> None:
     words = [
         sys.executable,
         "-c",
-        "import sys; from kubectl_mesh import cli; sys.exit(cli.run(['render', '--reseal']))",
+        "import sys; from kubectl_mesh import cli; sys.exit(cli.run_command(['render', '--reseal']))",
     ]
     for _ in range(3):
         both = [
@@ -562,7 +562,7 @@ MALFORMED: dict[str, Callable[[bytes], bytes]] = {
 
 def in_a_process(mesh: WorkDir, *words: "str | Path") -> "subprocess.CompletedProcess[str]":
     """A verb in a process of its own, which it may end."""
-    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run(sys.argv[1:]))"
+    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run_command(sys.argv[1:]))"
     return subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=mesh.path,
@@ -630,7 +630,7 @@ def held_back(*args: str, cwd: WorkDir) -> "subprocess.CompletedProcess[str]":
             pytest.skip("setpriv is not on PATH, and root may read and write anywhere")
         capabilities = "-dac_override,-dac_read_search"
         limits = ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
-    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run(sys.argv[1:]))"
+    code = "import sys; from kubectl_mesh import cli; sys.exit(cli.run_command(sys.argv[1:]))"
     return subprocess.run(
         [*limits, sys.executable, "-c", code, *args],
         cwd=cwd.path,

@@ -24,5 +24,5 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of every run."""
     found = Clock()
-    monkeypatch.setattr(shell, "now", lambda: found.now)
+    monkeypatch.setattr(shell, "read_clock", lambda: found.now)
     return found

@@ -32,7 +32,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         mesh.path.mkdir()
         # 1.29: on 1.30.0 to 1.30.3 `check` says besides that a mended remote secret may cost the cluster's endpoints.
         make(mesh, kind, broken.NAMES if kind == "Istio" else broken.NAMES[:3], version="1.29.10")
-        assert cli.run(["render", "-C", str(mesh)]) == 0
+        assert cli.run_command(["render", "-C", str(mesh)]) == 0
         found[kind] = mesh.path
     return found
 
@@ -570,7 +570,7 @@ def rendered(mesh: WorkDir) -> None:
     """The tree made anew."""
     from kubectl_mesh import cli
 
-    assert cli.run(["render", "-C", str(mesh)]) == 0
+    assert cli.run_command(["render", "-C", str(mesh)]) == 0
 
 
 def jwt(days: int, said: str = "exp") -> str:

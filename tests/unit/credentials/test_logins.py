@@ -83,7 +83,7 @@ def test_describe_and_check_judge_a_token(
     modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """describe shows whose a token is and when it ends; check warns, fails within a time, and fails for one that is over."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = modern(tokens=True)
     mesh.token(WEST, jwt(sub=SUBJECT, aud="api", exp=int((DAY + timedelta(days=10)).timestamp())))
     mesh.token(EAST1, jwt(sub=SUBJECT))
@@ -118,7 +118,7 @@ def test_describe_and_check_judge_a_token(
     assert findings("--fail-within", "9d")[0] == 0
     code, found = findings("--fail-within", "11d")
     assert (code, found["token-expiring"]) == (1, "error")
-    monkeypatch.setattr(shell, "now", lambda: DAY + timedelta(days=11))
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY + timedelta(days=11))
     code, found = findings()
     assert (code, found["token-expired"]) == (1, "error")
 
@@ -375,7 +375,7 @@ def test_a_token_that_has_expired_takes_the_place_of_none(
     modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A render that would change remote secrets to it, or make one, is refused; one that has expired since, and stays as it is, keeps nobody from rendering."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = modern(tokens=True)
     dead = jwt(sub=SUBJECT, exp=int((DAY - timedelta(days=3)).timestamp()))
     mesh.token(WEST, dead)
@@ -397,7 +397,7 @@ def test_a_token_that_has_expired_takes_the_place_of_none(
         ), words
     mesh.token(WEST, alive)
     assert mesh.snapshot() == before
-    monkeypatch.setattr(shell, "now", lambda: DAY + timedelta(days=9))
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY + timedelta(days=9))
     assert run("render", "--check", cwd=mesh).code == 0
     assert run("render", cwd=mesh).code == 0
 
@@ -534,7 +534,7 @@ def test_a_token_that_ends_within_a_day(
     minutes: int, left: str, modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `kubectl create token` makes them: all commands say when, `check` fails, and --strict refuses."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = modern(tokens=True)
     token = jwt(sub=SUBJECT, exp=int((DAY + timedelta(minutes=minutes)).timestamp()))
     mesh.token(WEST, token)
@@ -558,7 +558,7 @@ def test_the_next_token_is_judged_too(
     modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before peers move to it: cut off, of another account, or about to end."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = modern(tokens=True, over={"istio": {"version": "1.31.0"}})
     assert run("render", cwd=mesh).code == 0
     assert run("tokens", "rotate", WEST, "begin", cwd=mesh).code == 0

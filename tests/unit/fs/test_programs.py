@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from kubectl_mesh.cli import group
+from kubectl_mesh.cli import root_command
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs import programs as runner
 from kubectl_mesh.workdir import git_ignore
@@ -483,7 +483,7 @@ def leaves(command: click.Command, name: str = "") -> Iterator[str]:
 
 def test_every_command_is_asked() -> None:
     """A command that comes later gets its line in the table."""
-    assert set(COMMANDS) == set(leaves(group))
+    assert set(COMMANDS) == set(leaves(root_command))
 
 
 @pytest.mark.parametrize("kind", ["blob", "tree", "commit"])

@@ -355,7 +355,7 @@ def test_a_tree_of_before_is_changed_in_one_step(
     case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`check` says what to change, `render` changes exactly that, and `diff` says what it does to running pods."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     made = WorkDir(tmp_path / "mesh")
     before = write_moved_mesh(case, made.path)
     checked = json.loads(run("check", "-o", "json", cwd=made).out)

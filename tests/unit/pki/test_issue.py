@@ -1014,7 +1014,7 @@ def test_no_secret_has_a_repr() -> None:
     from dataclasses import fields
 
     from kubectl_mesh.credentials.api_servers import KubeconfigContext
-    from kubectl_mesh.operations.build import Rendered
+    from kubectl_mesh.operations.build import RenderedMesh
     from kubectl_mesh.operations.checked_inputs import CheckedInputs
     from kubectl_mesh.render import RenderInputs, render_tree
     from kubectl_mesh.stores.plain import Plain
@@ -1046,7 +1046,7 @@ def test_no_secret_has_a_repr() -> None:
         "certs": CertsFolder(done.new_files),
     }
     inputs = CheckedInputs(**({f.name: () for f in fields(CheckedInputs)} | told))  # type: ignore[arg-type]
-    rendered = Rendered(inputs, made_plan, done, tree, ())
+    rendered = RenderedMesh(inputs, made_plan, done, tree, ())
     values = [
         done,
         done.intermediates["east"],

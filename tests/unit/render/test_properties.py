@@ -107,7 +107,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
             "test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}
         ),
         KEPT,
-        clock.now(),
+        clock.read_clock(),
     )
     KEPT.update(pki.new_files)
     return (
@@ -220,15 +220,17 @@ def test_no_secret_shows(workdir: "object", run: Run) -> None:
         ran = run(*words, cwd=mesh)
         assert ran.code == 0, (words, ran.err)
         texts.append(ran.out + ran.err)
-    inputs = load_inputs(str(mesh), None, clock.machine())
-    rendered = build.make(inputs, clock.now(), str(mesh / "out"))
+    inputs = load_inputs(str(mesh), None, clock.read_machine())
+    rendered = build.build_mesh(inputs, clock.read_clock(), str(mesh / "out"))
     texts += [
         repr(inputs),
         repr(rendered),
         repr(rendered.plan),
         repr(rendered.pki),
         repr(rendered.tree),
-        repr(issue_pki(CertificateProfile("t", "ec-p256", 9, 9, {"a": "b"}), {}, clock.now())),
+        repr(
+            issue_pki(CertificateProfile("t", "ec-p256", 9, 9, {"a": "b"}), {}, clock.read_clock())
+        ),
     ]
     secrets = secrets_of(mesh.path)
     assert len(secrets) > 30
@@ -312,7 +314,7 @@ def test_umask_matters_to_public_files_only(umask: int) -> None:
             (mesh / "topology.yaml").write_text(
                 (mesh / "topology.yaml").read_text() + "certificates: {keyType: ec-p256}\n"
             )
-            assert cli.run(["render", "-C", folder]) == 0
+            assert cli.run_command(["render", "-C", folder]) == 0
             for path in [*(mesh / "out").rglob("*"), *(mesh / "certs").rglob("*")]:
                 mode = path.stat().st_mode & 0o777
                 assert not mode & 0o022, path

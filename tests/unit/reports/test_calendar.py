@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.model import Expiry
 from kubectl_mesh.render.alerts import parse_token_dates
-from kubectl_mesh.reports.calendar import calendar
+from kubectl_mesh.reports.calendar import calendar_text
 from tests.conftest import Run, WorkDir
 from tests.support.goldens import DAY, GOLDEN, copy_case, read_files
 
@@ -57,13 +57,13 @@ END:VCALENDAR
 
 def test_a_calendar_to_the_letter() -> None:
     """One event, as RFC 5545 wants it: CR LF, escapes, UTC; nothing of the clock."""
-    assert calendar("acme", [ONE]) == EVENT.replace("\n", "\r\n")
+    assert calendar_text("acme", [ONE]) == EVENT.replace("\n", "\r\n")
 
 
 def test_a_renewed_thing_is_the_same_event() -> None:
     """Its UID stays, its date moves, and DTSTAMP is later, by which a calendar knows the newer one."""
     later = Expiry(END + timedelta(days=700), ONE.id, ONE.kind, ONE.subject, ONE.what, ONE.fix, END)
-    old, new = (calendar("acme", [date]).split("\r\n") for date in (ONE, later))
+    old, new = (calendar_text("acme", [date]).split("\r\n") for date in (ONE, later))
     assert old[5] == new[5]
     assert [i for i in range(len(old)) if old[i] != new[i]] == [6, 7]
     assert old[6] < new[6]
@@ -83,8 +83,8 @@ def test_lines_are_folded_and_read_back(texts: list[str]) -> None:
         Expiry(END, f"{number}", "root", "mesh", "w", text, None)
         for number, text in enumerate(texts)
     ]
-    made = calendar("acme", entries).encode()
-    assert made == calendar("acme", reversed(entries)).encode()
+    made = calendar_text("acme", entries).encode()
+    assert made == calendar_text("acme", reversed(entries)).encode()
     lines = made.split(b"\r\n")
     assert lines.pop() == b""
     assert all(len(line) <= 75 and b"\r" not in line and b"\n" not in line for line in lines)
@@ -119,7 +119,7 @@ def jwt(**claims: object) -> str:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The day of the golden trees."""
-    monkeypatch.setattr(shell, "now", lambda: DAY)
+    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
 
 
 def test_alerts_come_in_time_and_not_at_once(tmp_path: Path, run: Run) -> None:

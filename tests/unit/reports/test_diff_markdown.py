@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.errors import Place, Problem
-from kubectl_mesh.reports.diff_markdown import markdown
+from kubectl_mesh.reports.diff_markdown import markdown_text
 from kubectl_mesh.safety.steps import Order
 from tests.conftest import TOP
 
@@ -140,24 +140,24 @@ def diff(name: str, *, refused: bool = False) -> Diff:
 @pytest.mark.parametrize("name", ODD)
 def test_odd_names(name: str) -> None:
     """No name links, mentions, or leaves its place."""
-    page = read_page(markdown(diff(name), 65536))
+    page = read_page(markdown_text(diff(name), 65536))
     assert len(page.pre) == len(GROUPS)
     assert page.tags.count("li") == 2 * len(GROUPS)
     assert page.tags.count("h4") == len(GROUPS) + 1
-    assert read_page(markdown(diff(name, refused=True), 65536)).tags.count("blockquote") == 1
+    assert read_page(markdown_text(diff(name, refused=True), 65536)).tags.count("blockquote") == 1
 
 
 @given(NAMES)
 @settings(deadline=None)
 def test_random_names(name: str) -> None:
     """The same of any mixture."""
-    page = read_page(markdown(diff(name), 65536))
+    page = read_page(markdown_text(diff(name), 65536))
     assert page.tags.count("h4") == len(GROUPS) + 1
     assert page.tags.count("li") == 2 * len(GROUPS)
-    read_page(markdown(diff(name, refused=True), 65536))
+    read_page(markdown_text(diff(name, refused=True), 65536))
 
 
 @pytest.mark.parametrize("budget", [1024, 1500, 2500, 4000])
 def test_a_cut_page_is_whole(budget: int) -> None:
     """What the budget leaves is still a page."""
-    read_page(markdown(diff("a\n \n[x](https://evil.example)"), budget))
+    read_page(markdown_text(diff("a\n \n[x](https://evil.example)"), budget))
