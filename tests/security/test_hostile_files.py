@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import os
 import random
+import re
 import resource
 import shlex
 import subprocess
@@ -47,12 +48,24 @@ def limited(
     stdin: bytes = b"",
 ) -> subprocess.CompletedProcess[bytes]:
     """A command in a process that may have this much memory, and this many seconds of the processor."""
+    line = ("-m", "kubectl_mesh", *words)
+    return limited_python(*line, cwd=cwd, memory=memory, seconds=seconds, stdin=stdin)
+
+
+def limited_python(
+    *words: str,
+    cwd: "Path | WorkDir",
+    memory: int = 700 * MIB,
+    seconds: int = 20,
+    stdin: bytes = b"",
+) -> subprocess.CompletedProcess[bytes]:
+    """Python with these arguments, limited likewise."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 
-    line = (sys.executable, "-m", "kubectl_mesh", *words)
+    line = (sys.executable, *words)
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     ran = subprocess.run(
         line, cwd=str(cwd), input=stdin, capture_output=True, check=False, preexec_fn=limit, env=env
@@ -61,6 +74,26 @@ def limited(
     assert b"fault of its own" not in ran.stderr, (words, ran.stderr[-2000:])
     assert b"Traceback" not in ran.stderr, (words, ran.stderr[-2000:])
     return ran
+
+
+EACH = """
+import json, sys
+from kubectl_mesh import cli
+for words in json.loads(sys.argv[1]):
+    code = cli.run(words)
+    for stream in (sys.stdout, sys.stderr):
+        print(f"\\n== {code}", file=stream, flush=True)
+"""
+
+
+def limited_each(*commands: tuple[str, ...], cwd: "Path | WorkDir") -> list[tuple[int, str]]:
+    """The exit code and the output of each command, all in one process that `limited` limits."""
+    line = ("-c", EACH, json.dumps(commands))
+    ran = limited_python(*line, cwd=cwd, seconds=20 * len(commands))
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    out, err = (re.split(r"\n== (\d)\n", text.decode()) for text in (ran.stdout, ran.stderr))
+    assert len(out) == len(err) == 2 * len(commands) + 1
+    return [(int(err[i + 1]), out[i] + err[i]) for i in range(0, len(err) - 1, 2)]
 
 
 def sparse(path: Path, size: int = 3 * 2**30) -> None:
@@ -219,10 +252,8 @@ def test_an_input_of_gigabytes(name: str, workdir: Make, run: Run) -> None:
     mesh = workdir(tokens=True)
     assert run("render", cwd=mesh).code == 0
     sparse(mesh / name)
-    for words in (("render", "--dry-run"), ("check",), ("describe",)):
-        ran = limited(*words, cwd=mesh)
-        text = (ran.stdout + ran.stderr).decode()
-        assert f"{name}: is larger than" in text.replace("\n  ", ""), (words, text[-500:])
+    for _, text in limited_each(("render", "--dry-run"), ("check",), ("describe",), cwd=mesh):
+        assert f"{name}: is larger than" in text.replace("\n  ", ""), text[-500:]
     sparse(mesh / name, max(read.LIMITS.values()) + 1)
     assert "is larger than" in run("render", cwd=mesh).err
 
@@ -240,7 +271,7 @@ def test_gigabytes_in_the_tree(workdir: Make, run: Run) -> None:
     ]
     for name in foreign:
         sparse(mesh / name)
-    for words in (
+    first, *_, last = limited_each(
         ("render", "--dry-run"),
         ("check",),
         ("diff", "--against", "out"),
@@ -248,21 +279,17 @@ def test_gigabytes_in_the_tree(workdir: Make, run: Run) -> None:
         ("graph",),
         ("tokens", "status"),
         ("render",),
-    ):
-        ran = limited(*words, cwd=mesh)
-        assert words[0] != "render" or ran.returncode == 0, ran.stderr
+        cwd=mesh,
+    )
+    assert (first[0], last[0]) == (0, 0), (first, last)
     (plane,) = (mesh / "out/context-east-1/2-control-plane").glob("istio*.yaml")
     sparse(plane)
-    for words in (("check",), ("describe",), ("render",)):
-        ran = limited(*words, cwd=mesh)
-    assert ran.returncode == 0, ran.stderr
+    *_, (code, text) = limited_each(("check",), ("describe",), ("render",), cwd=mesh)
+    assert code == 0, text
     sparse(mesh / "out/context-east-1/mesh.lock")
-    for words in (("check",), ("describe",), ("render",)):
-        ran = limited(*words, cwd=mesh)
-    assert ran.returncode == 2
-    assert ran.stderr.startswith(b"error: out/context-east-1/mesh.lock: is larger than 64 MiB"), (
-        ran.stderr
-    )
+    *_, (code, text) = limited_each(("check",), ("describe",), ("render",), cwd=mesh)
+    assert code == 2
+    assert text.startswith("error: out/context-east-1/mesh.lock: is larger than 64 MiB"), text
     (mesh / "out/context-east-1/mesh.lock").unlink()
     assert limited("render", cwd=mesh).returncode == 0
     for name in foreign:

@@ -118,7 +118,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
