@@ -9,7 +9,9 @@ from kubectl_mesh.adopt.running_mesh import RunningMesh
 from kubectl_mesh.model import Json
 from kubectl_mesh.observed.dumped_control_planes import HELM_VALUES, DumpedControlPlane
 from kubectl_mesh.observed.install_kinds import INSTALL_KINDS
+from kubectl_mesh.targets import KINDS
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
+from kubectl_mesh.targets.istiooperator import EAST_WEST
 from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import value_at
 from kubectl_mesh.yaml_io.write import dump_yaml
@@ -82,7 +84,7 @@ def strip_mesh_settings(
     A component on the nodes keeps its namespace, unless that is Istio's own, `namespace`.
     """
     if control_plane.kind == HELM_VALUES:
-        value: Json = {"spec": _wrap_helm_values(kind, dict(control_plane.values))}
+        value: Json = {"spec": KINDS[kind].write_spec(dict(control_plane.values))}
     else:
         value = dict(control_plane.value)
     path = INSTALL_KINDS[kind].values_path
@@ -111,14 +113,6 @@ def strip_mesh_settings(
     }
 
 
-def _wrap_helm_values(kind: str, values: Json) -> Json:
-    if kind == "HelmRelease":
-        return {"chart": {"spec": {"chart": "istiod"}}, "interval": "10m", "values": values}
-    if kind == "Application":
-        return {"source": {"chart": "istiod", "helm": {"valuesObject": values}}}
-    return {"values": values}
-
-
 def _remove_path(value: Json, path: Path) -> Json:
     """A value without what stands at a path, and without the mappings that are empty then."""
     if not isinstance(value, dict) or path[0] not in value:
@@ -132,7 +126,7 @@ def _remove_path(value: Json, path: Path) -> Json:
     )
 
 
-def _set_value(value: Json, path: Path, new: Json) -> Json:
+def _set_value(value: Json, path: Path, new: Json) -> dict[str, Any]:
     """A value with another at a path."""
     others = dict(value) if isinstance(value, dict) else {}
     return {
@@ -168,7 +162,7 @@ def build_base_documents(
     spaces: dict[str, list[str]] = {}
     for cluster in mesh.clusters:
         for plane in cluster.control_planes:
-            if not (plane.kind == "IstioOperator" and not plane.is_istiod):
+            if plane.component != EAST_WEST:
                 part = _document_name(plane)
                 parts.setdefault(part, []).append(plane)
                 spaces.setdefault(part, []).append(cluster.namespace)
@@ -187,13 +181,10 @@ def build_base_documents(
         and any(p.kind == HELM_VALUES for p in parts["istiod"])
         and version is not None
     ):
-        spec = found["istiod"]["spec"]
-        if kind == "Istio":
-            spec["version"] = f"v{version}"
-        elif kind == "HelmRelease":
-            spec["chart"]["spec"]["version"] = version
-        elif kind == "Application":
-            spec["source"]["targetRevision"] = version
+        target = KINDS[kind]
+        if target.STATES_VERSION and target.FIXED_VERSION is None:
+            stated = target.write_version(version)
+            found["istiod"] = _set_value(found["istiod"], target.VERSION, stated)
     return found if "istiod" in found else {}
 
 

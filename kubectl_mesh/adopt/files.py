@@ -13,12 +13,11 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio.retired_registries import BUILT_IN_HUB
 from kubectl_mesh.model import DEFAULT_READER_ACCOUNT
 from kubectl_mesh.observed.dumped_control_planes import HELM_VALUES
-from kubectl_mesh.targets import KINDS, OLD
-from kubectl_mesh.targets.istio import Istio
+from kubectl_mesh.targets import DEFAULT, KINDS, OLD
+from kubectl_mesh.targets.target import Target
 from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.yaml_io.lookup import value_at
 
-DEFAULT_KIND = Istio.KIND
 TOPOLOGY_HEADER = (
     "# Which clusters form the mesh, as `kubectl mesh adopt` found it. REFERENCE.md explains every"
     " key.\n"
@@ -53,7 +52,8 @@ def choose_base_kind(mesh: RunningMesh, option: str | None, notes: Notes) -> str
                 code="control-plane-kind-not-running",
             )
         )
-    if mains and (kinds[0] if kinds else option) in (DEFAULT_KIND, "HelmRelease", "Application"):
+    target = KINDS.get(kinds[0] if kinds else option or "")
+    if mains and target is not None and target.STATES_VERSION and target.FIXED_VERSION is None:
         notes.problems += _version_problems(mesh)
     if kinds:
         return kinds[0]
@@ -65,7 +65,7 @@ def choose_base_kind(mesh: RunningMesh, option: str | None, notes: Notes) -> str
             Problem(mains[0].resource.place, what, fix, code="control-plane-kind-unknown")
         )
     old = any(c.version is not None and int(c.version.split(".")[1]) < 5 for c in mesh.clusters)
-    return option or (OLD if old else DEFAULT_KIND)
+    return option or (OLD if old else DEFAULT)
 
 
 def _version_problems(mesh: RunningMesh) -> list[Problem]:
@@ -94,6 +94,7 @@ def build_topology(
     working directory -> bytes.
     """
     files: dict[str, bytes] = {}
+    target = KINDS[kind]
     contexts = {c.context: _context_entry(c, name_of, files, notes) for c in mesh.clusters}
     istio: dict[str, Any] = {}
     for what in ("version", "revision"):
@@ -102,22 +103,22 @@ def build_topology(
         # What base.yaml states is not stated twice.
         stated = (
             what == "version"
-            and kind in (OLD, "Istio", "HelmRelease", "Application")
+            and target.STATES_VERSION
             and any(c.istiod_install and c.istiod_install.kind == kind for c in mesh.clusters)
         )
         if common is not None and not stated:
             istio[what] = common
         for context, value in values.items():
-            if common is None and value is not None and kind != OLD:
+            if common is None and value is not None and target.FIXED_VERSION is None:
                 contexts[context].setdefault("istio", {})[what] = value
     if mesh.chart_repository is not None:
         istio["charts"] = mesh.chart_repository
-    if mesh.has_own_images and kind == "Istio":
+    if mesh.has_own_images and target.BRINGS_IMAGES:
         istio["hub"] = BUILT_IN_HUB  # the operator brings them, unless base.yaml states a hub
     if any(_is_ambient(c) for c in mesh.clusters):
         istio["dataPlane"] = "ambient"
     networks = {
-        n: {"gateways": [_gateway_entry(a, p, kind) for a, p in each]}
+        n: {"gateways": [_gateway_entry(a, p, target) for a, p in each]}
         for n, each in mesh.gateways.items()
     }
     whole = {
@@ -132,9 +133,9 @@ def build_topology(
     return whole, files
 
 
-def _gateway_entry(address: str, port: int | None, kind: str) -> dict[str, Any]:
-    usual = 443 if kind == OLD else 15443
-    return {"address": address, **({"port": port} if port not in (None, usual) else {})}
+def _gateway_entry(address: str, port: int | None, target: Target) -> dict[str, Any]:
+    is_stated = port not in (None, target.GATEWAY_PORT)
+    return {"address": address, **({"port": port} if is_stated else {})}
 
 
 def _is_ambient(cluster: RunningCluster) -> bool:

@@ -8,6 +8,7 @@ from kubectl_mesh.observed.dumped_control_planes import HELM_VALUES, parse_contr
 from kubectl_mesh.observed.dumped_objects import DumpedObject
 from kubectl_mesh.observed.kubeconfigs import Login
 from kubectl_mesh.observed.signing_ca import CACERTS, is_signing_ca
+from kubectl_mesh.targets import is_applied
 from kubectl_mesh.targets.istiooperator import EAST_WEST
 from kubectl_mesh.text import path_text
 from kubectl_mesh.x509.parse import find_blocks
@@ -68,7 +69,7 @@ def reconnect_text(version: str | None) -> str:
 
 def renamed_reason(rendered: DumpedObject) -> str:
     """What it means that an object has another name."""
-    if rendered.kind == "IstioOperator":
+    if not is_applied(rendered.kind):
         return "istioctl reads the file, and the name is that of its record in the cluster"
     if rendered.kind == "Gateway":
         return "delete it once the tree's is there, for both do the same"

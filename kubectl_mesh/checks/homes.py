@@ -6,10 +6,10 @@ from kubectl_mesh.checks.context import WARNING, Finding, TreeContext
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.istio import retired_registries, versions
 from kubectl_mesh.observed.mesh_state import ControlPlane
+from kubectl_mesh.targets import find_target, is_applied
 from kubectl_mesh.text import count_text, mesh_command, value_text
 
 _HUBS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")
-_SAIL = ("Istio", "IstioCNI", "ZTunnel")
 _PARTS = ("istiod", "cni", "ztunnel", "eastwest")
 _FIX = (
     f"run `{mesh_command('render')}`, and apply stage 2 of each of them;"
@@ -83,7 +83,8 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
         or "hub" in document.settings
     ):
         return None
-    if document.kind in _SAIL:
+    target = find_target(document.kind)
+    if target is not None and target.BRINGS_IMAGES:
         return (
             "state no image registry; Sail operators that were built in 2026 pull from",
             retired_registries.RETIRED_HUBS[0],
@@ -91,7 +92,7 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
     hub = versions.retired_built_in_hub(version)
     if hub is not None:
         return f"state no image registry; Istio {version} pulls from", hub
-    if document.kind == "IstioOperator" and version is None:
+    if not is_applied(document.kind) and version is None:
         return (
             "state no image registry and no version; istioctl of 1.30 pulls from",
             retired_registries.RETIRED_HUBS[0],

@@ -20,9 +20,8 @@ from kubectl_mesh.observed.mesh_state import ControlPlane, ObservedCluster
 from kubectl_mesh.observed.removal import cluster_context
 from kubectl_mesh.observed.tree_parser import exclude_paths
 from kubectl_mesh.safety.removals import delete_control_plane_commands
-from kubectl_mesh.targets import OLD
+from kubectl_mesh.targets import KINDS, is_applied
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
-from kubectl_mesh.targets.istiooperator import IstioOperator
 
 GATEWAY_PARTS = ("gateway", "eastwest")
 """The parts that are gateways, which are told as such."""
@@ -167,11 +166,12 @@ def _removed_fact(
         if document.component == "istiod"
         else ("control-plane", "object-removed")
     )
+    target = KINDS.get(document.kind)
     commands = (
         delete_control_plane_commands(
             cluster_context(new), object_reference(thing), document.revision or "", tool
         )
-        if document.kind != OLD
+        if target is None or target.HAS_RELEASES
         else ()
     )
     return Fact(
@@ -247,9 +247,8 @@ def _value_facts(new: ObservedCluster, other: ControlPlane, values: list[Detail]
     if other.component in GATEWAY_PARTS:
         kind, subject, effects = "gateway", "east-west gateway", build_gateway_effects(found)
     else:
-        is_ambient = other.kind == IstioOperator.KIND and str(
-            other.settings.get("profile", "")
-        ).endswith("ambient")
+        profile = str(other.settings.get("profile", ""))
+        is_ambient = not is_applied(other.kind) and profile.endswith("ambient")
         parts = (other.component, *NODE_COMPONENTS) if is_ambient else (other.component,)
         kind, subject, effects = "control-plane", _title_text(other), _value_effects(found, parts)
     yield build_change(

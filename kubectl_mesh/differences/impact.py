@@ -18,7 +18,7 @@ from kubectl_mesh.differences.rules import (
 from kubectl_mesh.differences.values import Effect
 from kubectl_mesh.istio import versions
 from kubectl_mesh.observed.mesh_state import ControlPlane, ObservedCluster
-from kubectl_mesh.targets import KINDS, OLD
+from kubectl_mesh.targets import KINDS
 
 UNKNOWN_VERSION_TEXT = (
     "no file states the version of Istio, so it cannot be known offline; in 1.30.0 to 1.30.3 "
@@ -55,8 +55,9 @@ def find_version(
     found = release.version if release is not None else None
     if found is None:
         found = known.get(cluster.name)
-    if found is None and any(c.kind == OLD for c in cluster.control_plane):
-        return KINDS[OLD].FIXED_VERSION
+    if found is None:
+        targets = (KINDS.get(c.kind) for c in cluster.control_plane)
+        found = next((t.FIXED_VERSION for t in targets if t and t.FIXED_VERSION), None)
     return found
 
 

@@ -23,6 +23,7 @@ from kubectl_mesh.observed.mesh_state import Directory, ObservedCluster, Observe
 from kubectl_mesh.observed.removal import cluster_context
 from kubectl_mesh.observed.tree_parser import exclude_paths
 from kubectl_mesh.safety.removals import delete_commands
+from kubectl_mesh.targets import is_applied
 from kubectl_mesh.text import count_text
 
 _GATEWAY = re.compile(
@@ -203,9 +204,7 @@ def _gateway_facts(
     if gateway_objects:
         yield _gateway_fact(gateway_objects, new, NEW, new.name, ())
     if lost:
-        commands = (
-            c for o in lost if o.kind != "IstioOperator" for c in _object_commands(old, o, tool)
-        )
+        commands = (c for o in lost if is_applied(o.kind) for c in _object_commands(old, o, tool))
         yield _gateway_fact(lost, old, DELETED, new.name, tuple(commands))
 
 

@@ -17,8 +17,7 @@ from kubectl_mesh.observed.networks import (
     list_gateway_addresses,
     parse_mesh_networks,
 )
-from kubectl_mesh.targets import KINDS
-from kubectl_mesh.targets.istiooperator import IstioOperator
+from kubectl_mesh.targets import KINDS, is_applied
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at, texts_at, value_at
 
 
@@ -51,9 +50,9 @@ def find_gateways(objects: tuple[tuple[TreeObject, Json], ...]) -> Iterator[Obse
                 ports,
                 labels,
             )
-        elif seen.kind in ("Application", "HelmRelease"):
+        elif seen.kind in INSTALL_KINDS and INSTALL_KINDS[seen.kind].chart_path:
             yield from _chart_gateways(seen, value)
-        elif seen.kind == IstioOperator.KIND:
+        elif not is_applied(seen.kind):
             yield from _component_gateways(seen, value)
         yield from _declared_gateways(seen, value)
 

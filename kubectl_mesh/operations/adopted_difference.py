@@ -17,6 +17,7 @@ from kubectl_mesh.operations.adopted_files import read_kubeconfig_text
 from kubectl_mesh.operations.checked_inputs import load_inputs
 from kubectl_mesh.operations.sealed_tree import SealedTree
 from kubectl_mesh.stores.plain import Plain
+from kubectl_mesh.targets import KINDS
 from kubectl_mesh.text import marked_text, mesh_command
 from kubectl_mesh.yaml_io.read import load_documents
 
@@ -88,7 +89,8 @@ def _version_problems(mesh: RunningMesh) -> list[Problem]:
         ),
         None,
     )
-    if main is None or main.kind != "IstioOperator":
+    target = KINDS.get(main.kind) if main is not None else None
+    if main is None or target is None or target.STATES_VERSION:
         return []
     what = (
         "states no version, and no Deployment of istiod is among the dumps; it is taken for the"

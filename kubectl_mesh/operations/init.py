@@ -41,7 +41,7 @@ class InitOptions:
     directory: str
     mesh_id: str | None = None
     organization: str | None = None
-    control_plane: str = "Istio"
+    control_plane: str = targets.DEFAULT
     """The kind of base.yaml."""
     issuer: str = "local"
     contexts: tuple[str, ...] = ()

@@ -26,6 +26,19 @@ KINDS: Mapping[str, Target] = {
 """Every kind of base.yaml, and its target."""
 OLD = IstioControlPlane.KIND
 """The kind that a mesh without a base.yaml has, as the old tool had it."""
+DEFAULT = Istio.KIND
+"""The kind of a new base.yaml where none is asked for."""
+
+
+def find_target(kind: str) -> Target | None:
+    """The target whose base.yaml has documents of a kind; None where none has."""
+    return KINDS.get(kind) or next((t for t in KINDS.values() if kind in t.SCHEMAS), None)
+
+
+def is_applied(kind: str) -> bool:
+    """Whether a cluster reads objects of a kind; False for what istioctl reads."""
+    target = KINDS.get(kind)
+    return target is None or target.APPLIED
 
 
 def choose(base: Sequence[Document]) -> Target:

@@ -61,6 +61,10 @@ spec:
     automated: {{}}
 """
 
+    def write_spec(self, values: Json) -> dict[str, Json]:
+        """The `spec` of the Application of istiod."""
+        return {"source": {"chart": "istiod", "helm": {"valuesObject": values}}}
+
     def chart_namespace(self, base: Base, part: str, cluster: Cluster) -> str:
         """The namespace of a chart; the one that its own document states stays."""
         own = base[part].value if part in base and part in charts.NODE_COMPONENTS else {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from kubectl_mesh.delivery.removal import LAST, Installation, PlaneRemoval, kubectl_command
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.istio import versions
-from kubectl_mesh.model import Cluster, Member, Plan, Topology
+from kubectl_mesh.model import Cluster, Json, Member, Plan, Topology
 from kubectl_mesh.targets import charts
 from kubectl_mesh.targets.images import stated_at
 from kubectl_mesh.targets.target import Base, PlaneFile
@@ -53,6 +53,10 @@ spec:
       # Every request is logged by the proxies; remove it where that is too much.
       accessLogFile: /dev/stdout
 """
+
+    def write_spec(self, values: Json) -> dict[str, Json]:
+        """The `spec` of the HelmRelease of istiod."""
+        return {"chart": {"spec": {"chart": "istiod"}}, "interval": "10m", "values": values}
 
     def chart_namespace(self, base: Base, part: str, cluster: Cluster) -> str:
         """The namespace of a chart, as base.yaml states it."""

@@ -51,6 +51,10 @@ spec:
       accessLogFile: /dev/stdout
 """
 
+    def write_version(self, version: str) -> str:
+        """A version as Sail has it."""
+        return f"v{version}"
+
     def read_version(self, value: Json) -> str | None:
         """A version of the Sail operator as the topology writes it."""
         found = _VERSION.match(str(value))

@@ -45,6 +45,8 @@ class IstioControlPlane(Target):
     VERSION = ("spec", "tag")
     KEY_TYPE = "rsa-4096"
     FIXED_VERSION = "1.4"
+    GATEWAY_PORT = 443
+    HAS_RELEASES = False
     STARTER = """\
 # The control plane, customised once for all clusters (Istio 1.4).
 # `kubectl mesh render` lays what makes the mesh over it; \

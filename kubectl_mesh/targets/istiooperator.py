@@ -63,6 +63,7 @@ class IstioOperator(ModernTarget):
     SCHEMAS: ClassVar[Mapping[str, str]] = {KIND: "kinds/istiooperator-install-v1alpha1.json"}
     VERSION = ("spec", "tag")
     APPLIED = False
+    STATES_VERSION = False
     OLDEST = versions.SINCE_ISTIOD
     GATEWAYS = (KIND, "Deployment", "Gateway")
     TOOLS = ("kubectl",)

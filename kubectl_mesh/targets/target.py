@@ -71,6 +71,12 @@ class Target(ABC):
     """Whether that is the cluster of Argo CD, where there is one for all."""
     BRINGS_IMAGES: ClassVar[bool] = False
     """Whether an operator decides where images come from, unless it is stated."""
+    STATES_VERSION: ClassVar[bool] = True
+    """Whether base.yaml has to state the version of Istio, unless the kind fixes it."""
+    GATEWAY_PORT: ClassVar[int] = 15443
+    """The port of a gateway where the topology states none."""
+    HAS_RELEASES: ClassVar[bool] = True
+    """Whether an istiod can leave a cluster in which another one stays."""
     FIXED_VERSION: ClassVar[str | None] = None
     """The one minor version of Istio that reads the kind; None: several do."""
     GATEWAYS: ClassVar[tuple[str, ...]] = ()
@@ -116,6 +122,14 @@ class Target(ABC):
     def read_version(self, value: Json) -> str | None:
         """A version at `VERSION` of a document as the topology writes it, None where it is none."""
         return None
+
+    def write_version(self, version: str) -> str:
+        """A version of the topology as a document states it at `VERSION`."""
+        return version
+
+    def write_spec(self, values: Json) -> dict[str, Json]:
+        """The `spec` of a main document with values of Istio's charts at `VALUES`."""
+        return {"values": values}
 
     def version(self, base: Base) -> str | None:
         """The version of Istio that base.yaml states."""
