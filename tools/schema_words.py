@@ -1,7 +1,7 @@
-"""Writes the words that name classes: stores, delivery tools, kinds of control planes and of east-west gateways.
+"""Writes the words that name lines of tables: stores, delivery tools, issuers, key types, kinds of control planes and of east-west gateways.
 
-`make docs` runs it after a class was added to a table of the package: it writes these words into the schema of topology.yaml, the
-schema of `describe -o json`, and the kinds that the command line offers. A test compares. Existing words keep their order; new ones
+`make docs` runs it after a line was added to a table of the package: it writes these words into the schema of topology.yaml, the
+schema of `describe -o json`, and the kinds and issuers that the command line offers. A test compares. Existing words keep their order; new ones
 come last.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 SCHEMA = TOP / "schemas/topology.schema.json"
 DESCRIBE = TOP / "schemas/output/describe.schema.json"
-KINDS = TOP / "kubectl_mesh/cli/kinds.py"
+OPTIONS = TOP / "kubectl_mesh/cli/kinds.py"
 TEXT = r'"(?:[^"\\]|\\.)*"'
 DESCRIPTION = rf'"description": {TEXT},\s*'
 GATEWAY = r'"eastWestGateway": {\s*"type".*?"kind"'
@@ -37,32 +37,50 @@ def replace_words(text: str, field: str, words: Iterable[str]) -> str:
 def generate_schema(text: str) -> str:
     """The schema of topology.yaml with the words of the tables."""
     from kubectl_mesh.delivery import TOOLS
+    from kubectl_mesh.model.issuers import ISSUERS
     from kubectl_mesh.stores import STORES
-    from kubectl_mesh.targets import KINDS as TARGETS
+    from kubectl_mesh.targets import KINDS
+    from kubectl_mesh.x509.certificates import KEY_TYPES
 
-    gateways = dict.fromkeys(kind for target in TARGETS.values() for kind in target.GATEWAYS)
-    for field, words in (('"store"', STORES), ('"tool"', TOOLS), (GATEWAY, gateways)):
-        text = replace_words(text, field, words)
+    words: dict[str, Iterable[str]] = {
+        '"keyType"': KEY_TYPES,
+        '"issuer"': ISSUERS,
+        '"store"': STORES,
+        '"tool"': TOOLS,
+        GATEWAY: dict.fromkeys(kind for target in KINDS.values() for kind in target.GATEWAYS),
+    }
+    for field, known in words.items():
+        text = replace_words(text, field, known)
     return text
 
 
 def generate_description(text: str) -> str:
     """The schema of `describe -o json` with the words of the tables."""
+    from kubectl_mesh.model.issuers import ISSUERS
     from kubectl_mesh.stores import STORES
 
-    return replace_words(text, '"store"', STORES)
+    return replace_words(replace_words(text, '"issuer"', ISSUERS), '"store"', STORES)
 
 
-def generate_kinds(text: str) -> str:
-    """The module of the command line that names the kinds, which loads no target."""
-    from kubectl_mesh.targets import KINDS as TARGETS
+def replace_tuple(text: str, name: str, words: Iterable[str]) -> str:
+    """A module whose tuple of a name has these words."""
+    listed = [json.dumps(word) for word in words]
+    one = f"{name} = ({', '.join(listed)})\n"
+    many = f"{name} = (\n" + "".join(f"    {word},\n" for word in listed) + ")\n"
+    new = one if len(one) <= 101 else many
+    return re.sub(rf"^{name} = \(.*?\)\n", lambda _: new, text, flags=re.DOTALL | re.MULTILINE)
 
-    one = f"KINDS = ({', '.join(json.dumps(kind) for kind in TARGETS)})\n"
-    many = "KINDS = (\n" + "".join(f"    {json.dumps(kind)},\n" for kind in TARGETS) + ")\n"
-    return re.sub(r"KINDS = \(.*?\)\n", one if len(one) <= 101 else many, text, flags=re.DOTALL)
+
+def generate_options(text: str) -> str:
+    """The module with the words that options of the command line take, which loads no table."""
+    from kubectl_mesh.model.issuers import ISSUERS
+    from kubectl_mesh.targets import KINDS
+
+    issuers = [name for name, issuer in ISSUERS.items() if not issuer.in_clusters]
+    return replace_tuple(replace_tuple(text, "KINDS", KINDS), "ISSUERS", issuers)
 
 
-FILES = {SCHEMA: generate_schema, DESCRIBE: generate_description, KINDS: generate_kinds}
+FILES = {SCHEMA: generate_schema, DESCRIBE: generate_description, OPTIONS: generate_options}
 """Each file with generated words, and what generates them in it."""
 
 

@@ -246,7 +246,7 @@ class ZtunnelTrusted(StageCheck):
         if (
             not inputs.can_detect_platform
             or not topology.is_ambient
-            or topology.issuer == "istio-csr"
+            or topology.issuer_kind.signs_workloads
         ):
             return None
         cluster = topology.clusters[0]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kubectl_mesh.cli import clock, common, options
-from kubectl_mesh.cli.kinds import KINDS
+from kubectl_mesh.cli.kinds import ISSUERS, KINDS
 from kubectl_mesh.cli.sources import find_option_sources
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--issuer",
-    type=click.Choice(("local", "csr")),
-    default="local",
+    type=click.Choice(ISSUERS),
+    default=ISSUERS[0],
     metavar="WHO",
     help="Who makes the intermediates: local or csr.  [default: local]",
 )

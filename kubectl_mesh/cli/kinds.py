@@ -1,3 +1,6 @@
-"""The kinds of base.yaml, as options name them; their classes are loaded when a command runs."""
+"""The words that options take; `make docs` writes them, for help loads no tables."""
 
 KINDS = ("Istio", "IstioOperator", "Application", "HelmRelease", "IstioControlPlane")
+"""The kinds of base.yaml."""
+ISSUERS = ("local", "csr")
+"""The issuers outside of the clusters."""

@@ -139,13 +139,15 @@ def _control_plane_text(member: Member) -> str:
 def _expiry_text(
     seen: PictureInputs, member: Member, certificate: Certificate | None, *, broken: bool
 ) -> str:
-    issuer = seen.plan.topology.issuer
+    topology = seen.plan.topology
     if member.primary is not None:
         return "no CA of its own"
-    if issuer in ("cert-manager", "istio-csr"):
-        return f"CA by {issuer}"
+    if topology.issuer_kind.in_clusters:
+        return f"CA by {topology.issuer}"
     if certificate is None:
-        return "CA broken" if broken else "CA awaited" if issuer == "csr" else "CA not made yet"
+        if broken:
+            return "CA broken"
+        return "CA awaited" if topology.issuer_kind.takes_requests else "CA not made yet"
     return f"CA until {certificate.not_after:%Y-%m-%d}"
 
 

@@ -150,7 +150,7 @@ def _version_key(text: str) -> tuple[int, ...]:
 
 def _root_text(seen: PictureInputs) -> str:
     topology = seen.plan.topology
-    if topology.issuer in ("cert-manager", "istio-csr"):
+    if topology.issuer_kind.in_clusters:
         return f"root of {topology.issuer}"
     if not seen.pki.roots:
         return (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-CERT_MANAGER, ISTIO_CSR = "cert-manager", "istio-csr"
+DEFAULT_ISSUER, CERT_MANAGER, ISTIO_CSR = "local", "cert-manager", "istio-csr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Issuer:
 
 
 ISSUERS: Mapping[str, Issuer] = {
-    "local": Issuer(signs_here=True),
+    DEFAULT_ISSUER: Issuer(signs_here=True),
     "csr": Issuer(takes_requests=True),
     CERT_MANAGER: Issuer(
         in_clusters=True,

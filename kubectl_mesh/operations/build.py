@@ -178,7 +178,7 @@ def _prepare_issue(
     """The work that makes the certificates of the mesh."""
     topology = inputs.topology
     if not topology.has_intermediate_files or (
-        topology.issuer == "csr"
+        topology.issuer_kind.takes_requests
         and ROOT_CERT not in inputs.certs_files
         and not inputs.intermediates_on_disk
     ):
@@ -189,7 +189,8 @@ def _prepare_issue(
         for c in own
         if (inputs.selected_clusters is None or c.name in inputs.selected_clusters)
         and (
-            topology.issuer == "local" or f"intermediate-{c.name}/ca-cert.pem" in inputs.certs_files
+            topology.issuer_kind.signs_here
+            or f"intermediate-{c.name}/ca-cert.pem" in inputs.certs_files
         )
     }
     wanted = CertificateProfile(

@@ -79,7 +79,7 @@ def import_root(directory: str, file: str, key: str | None, machine: Machine) ->
     root, pair = _read_pair(file, key)
     topology = _read_topology(directory)
     _check_signs_here(directory, topology)
-    if key is None and topology is not None and topology.issuer != "csr":
+    if key is None and topology is not None and not topology.issuer_kind.takes_requests:
         raise refuse(
             join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {topology.issuer}, and without its key the root in {file} signs nothing"

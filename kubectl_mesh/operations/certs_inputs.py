@@ -36,7 +36,7 @@ def gather_own_certificates(directory: str, machine: Machine) -> CheckedInputs:
 def gather_for_requests(directory: str, machine: Machine) -> CheckedInputs:
     """The working directory of a mesh whose intermediates are signed elsewhere."""
     inputs = load_inputs(directory, None, machine)
-    if inputs.topology.issuer != "csr":
+    if not inputs.topology.issuer_kind.takes_requests:
         raise refuse(
             join_path(directory, TOPOLOGY_FILE),
             f"says issuer: {inputs.topology.issuer}; requests are for intermediates that somebody"

@@ -114,7 +114,7 @@ def _issue_or_request(
 ) -> tuple[CertsChange | None, dict[str, bytes] | None]:
     """The new intermediates, or the requests for them where somebody else signs."""
     try:
-        if inputs.topology.issuer == "csr":
+        if inputs.topology.issuer_kind.takes_requests:
             return None, request_renewals(wanted, inputs.certs_files, progress, keep_key=keep_key)
         now = inputs.machine.now
         return plan_renewal(wanted, inputs.certs, now, progress, keep_key=keep_key), None

@@ -102,7 +102,7 @@ def advance_rotation(
             build_profile(inputs),
             inputs.certs,
             machine.now,
-            local=inputs.topology.issuer == "local",
+            local=inputs.topology.issuer_kind.signs_here,
             progress=progress,
         )
 
@@ -122,7 +122,7 @@ def abort_rotation(
             build_profile(inputs),
             _with_archive(directory, inputs.certs, on),
             machine.now,
-            local=inputs.topology.issuer == "local",
+            local=inputs.topology.issuer_kind.signs_here,
             progress=progress,
         )
 
@@ -179,7 +179,7 @@ def _read_new_root(inputs: CheckedInputs, root: str | None) -> NamedFile | None:
     """The new root that somebody else holds; None where it is made here."""
     path = join_path(inputs.directory, TOPOLOGY_FILE)
     if root is None:
-        if inputs.topology.issuer == "csr":
+        if inputs.topology.issuer_kind.takes_requests:
             raise refuse(
                 path,
                 "says issuer: csr: the new root is made by whoever holds it",
@@ -187,7 +187,7 @@ def _read_new_root(inputs: CheckedInputs, root: str | None) -> NamedFile | None:
                 code="root-not-named",
             )
         return None
-    if inputs.topology.issuer != "csr":
+    if not inputs.topology.issuer_kind.takes_requests:
         raise refuse(
             "--root",
             f"is for a root that somebody else holds, and {path} says issuer: local",

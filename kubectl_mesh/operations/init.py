@@ -11,6 +11,7 @@ from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.fs.locking import hold_lock
 from kubectl_mesh.fs.owned_files import add_files, replace_file, write_certificates
 from kubectl_mesh.model import Topology
+from kubectl_mesh.model.issuers import DEFAULT_ISSUER
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file, build, private_files
 from kubectl_mesh.operations.context_entry import Warn
@@ -43,7 +44,7 @@ class InitOptions:
     organization: str | None = None
     control_plane: str = targets.DEFAULT
     """The kind of base.yaml."""
-    issuer: str = "local"
+    issuer: str = DEFAULT_ISSUER
     contexts: tuple[str, ...] = ()
     """`CTX=NETWORK`."""
     kubeconfig: str | None = None
@@ -195,7 +196,7 @@ def _write_root(
     directory: str, topology: Topology, target: Target, machine: Machine
 ) -> list[FileAction]:
     """Creates the root that is missing, if intermediates are signed here."""
-    if topology.issuer != "local":
+    if not topology.issuer_kind.signs_here:
         return []
     key_type = topology.key_type or target.KEY_TYPE
     pki = build.build_root(

@@ -8,6 +8,7 @@ from kubectl_mesh.credentials.api_servers import KubeconfigContext
 from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Topology
+from kubectl_mesh.model.issuers import DEFAULT_ISSUER
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.context_entry import (
     ContextEntry,
@@ -92,7 +93,7 @@ def _mesh_keys(stated: StatedValues) -> dict[str, object]:
     head: dict[str, object] = {"mesh_id": stated.mesh_id}
     if stated.organization not in (None, stated.mesh_id):
         head["organization"] = stated.organization
-    if stated.issuer != "local":
+    if stated.issuer != DEFAULT_ISSUER:
         head["certificates"] = {"issuer": stated.issuer}
     return head
 

@@ -96,7 +96,7 @@ class SealedTree:
 
     def _list_unsigned(self) -> list[Pending]:
         """The clusters whose intermediate somebody else has to sign."""
-        if self.inputs.topology.issuer != "csr":
+        if not self.inputs.topology.issuer_kind.takes_requests:
             return []
         where, kept = self.inputs.directory, self.inputs.certs_files
         found = []

@@ -7,6 +7,7 @@ from typing import Any
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Document
+from kubectl_mesh.model.issuers import DEFAULT_ISSUER
 from kubectl_mesh.pki.intermediate_import import root_organization
 from kubectl_mesh.text import mesh_command, value_text
 from kubectl_mesh.workdir.certs_folder import read_root_certificates
@@ -44,8 +45,10 @@ def contradiction_problems(document: Document, stated: StatedValues) -> Iterator
             code = f"{key.replace('_', '-')}-differs"
             yield Problem(document.field_place(key), what, fix, code=code)
     certificates = value.get("certificates")
-    issuer = certificates.get("issuer", "local") if isinstance(certificates, dict) else "local"
-    if stated.issuer not in ("local", issuer):
+    issuer: object = DEFAULT_ISSUER
+    if isinstance(certificates, dict):
+        issuer = certificates.get("issuer", DEFAULT_ISSUER)
+    if stated.issuer not in (DEFAULT_ISSUER, issuer):
         yield Problem(
             document.field_place("certificates", "issuer"),
             f"is {value_text(issuer)}, and --issuer asks for {value_text(stated.issuer)}",

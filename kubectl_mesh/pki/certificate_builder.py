@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from kubectl_mesh.pki.profile import CertificateProfile, Progress
 from kubectl_mesh.x509.certificates import (
     CURVES,
+    KEY_TYPES,
     Key,
     PublicKey,
     extension_value,
@@ -43,7 +44,7 @@ def generate_keys(
         return {}
     if kind in CURVES:
         return {name: ec.generate_private_key(CURVES[kind]) for name in names}
-    size = int(kind.removeprefix("rsa-"))
+    size = KEY_TYPES[kind].size
     keys: dict[str, Key] = {}
     progress(0, len(names))
     for name, key in _rsa_keys(size, names):

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from kubectl_mesh.errors import MeshError, Place, Problem
+from kubectl_mesh.model.issuers import ISSUERS
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.text import mesh_command, value_text, work_path
 from kubectl_mesh.x509.certificates import is_for_key, load_certificates, load_key
@@ -158,7 +159,7 @@ def _stray_key_problems(files: Mapping[str, bytes]) -> list[Problem]:
 
 def _issuer_problems(rotation: Rotation, issuer: str) -> list[Problem]:
     """That the issuer of the topology has a root of its own."""
-    if issuer in ("local", "csr"):
+    if not ISSUERS[issuer].in_clusters:
         return []
     what = (
         f"says that a rotation is on ({rotation.step}), and the topology says issuer: {issuer},"
@@ -214,11 +215,8 @@ def _root_problems(rotation: Rotation, files: Mapping[str, bytes]) -> list[Probl
 
 def _key_problems(rotation: Rotation, files: Mapping[str, bytes], issuer: str) -> list[Problem]:
     """That the key here is not that of a root that signs at the step."""
-    if (
-        issuer != "local"
-        or ROOT_KEY not in files
-        or (rotation.is_union and not rotation.signs_with_new_root)
-    ):
+    is_silent = rotation.is_union and not rotation.signs_with_new_root
+    if not ISSUERS[issuer].signs_here or ROOT_KEY not in files or is_silent:
         return []
     key = load_key(f"certs/{ROOT_KEY}", files[ROOT_KEY], for_istio=False)
     expected, signs = (

@@ -8,15 +8,9 @@ cert-manager: pkg/apis/certmanager/v1/types_certificate.go; istiod reads `tls.cr
 from collections.abc import Mapping
 
 from kubectl_mesh.model import Cluster, Topology
+from kubectl_mesh.x509.certificates import DEFAULT_KEY_TYPE, KEY_TYPES
 from kubectl_mesh.yaml_io.manifest import document_text
 
-KEY_ALGORITHMS: dict[str, dict[str, object]] = {
-    "ec-p256": {"algorithm": "ECDSA", "size": 256},
-    "ec-p384": {"algorithm": "ECDSA", "size": 384},
-    "rsa-2048": {"algorithm": "RSA", "size": 2048},
-    "rsa-3072": {"algorithm": "RSA", "size": 3072},
-    "rsa-4096": {"algorithm": "RSA", "size": 4096},
-}
 HOURS_PER_DAY = 24
 
 
@@ -25,6 +19,7 @@ def certificate_text(topology: Topology, cluster: Cluster, annotations: Mapping[
     life, with a new key.
     """
     hours = topology.intermediate_days * HOURS_PER_DAY
+    key = KEY_TYPES[topology.key_type or DEFAULT_KEY_TYPE]
     return document_text(
         {
             "apiVersion": "cert-manager.io/v1",
@@ -40,10 +35,7 @@ def certificate_text(topology: Topology, cluster: Cluster, annotations: Mapping[
                 "duration": f"{hours}h",
                 "isCA": True,
                 "issuerRef": _issuer_ref_json(topology),
-                "privateKey": {
-                    **KEY_ALGORITHMS[topology.key_type or "ec-p256"],
-                    "rotationPolicy": "Always",
-                },
+                "privateKey": {**key._asdict(), "rotationPolicy": "Always"},
                 "renewBefore": f"{hours // 8}h",
                 "secretName": "cacerts",
                 "subject": {

@@ -43,7 +43,7 @@ def add_trust(
     keep = delivery_of(topology).KEEP
     for file, text in _namespace_texts(plan, member, manifests, accounts):
         stage.add_file(file, text)
-    if topology.issuer == "istio-csr":
+    if topology.issuer_kind.signs_workloads:
         # Not for kubectl: the chart of istio-csr reads it.
         stage.files[ISTIO_CSR_VALUES_FILE] = issuers.istio_csr_values_text(
             topology, cluster, accounts.get("ztunnel")
@@ -52,7 +52,7 @@ def add_trust(
     if member.primary is not None or member.lacks_intermediate:
         return
     annotations = dict([keep]) if keep is not None else {}
-    if topology.issuer == "cert-manager":
+    if topology.issuer_kind.creates_cacerts:
         stage.add_file("cacerts.yaml", issuers.certificate_text(topology, cluster, annotations))
         return
     store = store_of(topology)

@@ -82,7 +82,7 @@ def _before_render_lines(
             "0. have the new root sign a CRL, an empty one too, for proxies go by CRLs;"
             f" {mesh_command('certs crl --add FILE')}"
         )
-    if inputs.topology.issuer != "csr" or not on.step.startswith("sign"):
+    if not inputs.topology.issuer_kind.takes_requests or not on.step.startswith("sign"):
         return lines
     if on.is_union and on.step == "sign-old":
         return lines

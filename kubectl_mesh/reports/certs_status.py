@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kubectl_mesh.model.issuers import ISSUERS
 from kubectl_mesh.text import count_text, escape_for_terminal, mesh_command, single_line, wrap_text
 
 WIDTH = 80
@@ -30,7 +31,7 @@ def status_text(value: Mapping[str, Any]) -> str:
             "",
             (
                 f"no root yet: `{mesh_command('render')}` makes one"
-                if value["issuer"] == "local"
+                if ISSUERS[value["issuer"]].signs_here
                 else "no root yet: it comes with the first intermediate"
             ),
         ]

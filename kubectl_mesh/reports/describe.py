@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kubectl_mesh.model.issuers import ISSUERS
 from kubectl_mesh.stores import STORES
 from kubectl_mesh.text import count_text, mesh_command, mesh_size_text, single_line
 
@@ -20,12 +21,6 @@ EXPECTED = (
     "token pending",
 )
 """The states of remote secrets that other columns and lines show."""
-
-
-_ISSUED_ELSEWHERE = {
-    "cert-manager": "made in the cluster, by cert-manager",
-    "istio-csr": "none: istio-csr signs",
-}
 
 
 def describe_text(value: Mapping[str, Any]) -> str:
@@ -61,7 +56,7 @@ def _authority_lines(value: Mapping[str, Any]) -> Iterator[str]:
     if not value["roots"]:
         yield "root         " + (
             "that of the issuer in the clusters"
-            if value["issuer"] in _ISSUED_ELSEWHERE
+            if ISSUERS[value["issuer"]].in_clusters
             else "not made yet"
         )
     if value["crl"] is not None:
@@ -146,7 +141,8 @@ def _token_line(token: Mapping[str, Any]) -> str:
 
 def _intermediate_lines(certificate: Mapping[str, Any] | None, issuer: str) -> Iterator[str]:
     if certificate is None:
-        state = _ISSUED_ELSEWHERE.get(issuer) or ("awaited" if issuer == "csr" else "not made yet")
+        kind = ISSUERS[issuer]
+        state = kind.description or ("awaited" if kind.takes_requests else "not made yet")
         yield f"  certificate  {state}"
     else:
         for line in _certificate_lines("certificate", certificate, issuer=True):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import CACERTS_PATH
+from kubectl_mesh.model.issuers import ISSUERS, Issuer
 from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed import read_mesh_state
 from kubectl_mesh.observed.mesh_state import Cacerts, MeshState
@@ -372,9 +373,10 @@ def _issuer_of_trust(trust: Cacerts) -> str | None:
     """
     if trust.root_fingerprints:
         return LOCAL_ROOT
-    if trust.store == "istio-csr":
+    issuer = ISSUERS.get(trust.store, Issuer())
+    if issuer.signs_workloads:
         return str(trust.issuer.get("issuer", "")).partition(": ")[2] or None
-    if trust.store == "cert-manager":
+    if issuer.creates_cacerts:
         return "{}.{}/{}".format(
             *(trust.issuer.get(f"issuerRef.{part}", "") for part in ("kind", "group", "name"))
         )

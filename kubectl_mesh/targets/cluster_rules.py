@@ -27,19 +27,14 @@ def stated_versions(topology: Topology) -> Iterator[tuple[tuple[str | int, ...],
             yield (*path, "canary", "version"), entry["canary"]["version"]
 
 
-ISSUERS = {
-    "cert-manager": (versions.SINCE_TLS_CACERTS, "reads cacerts as cert-manager writes it"),
-    "istio-csr": (versions.SINCE_ISTIO_CSR, "loads what istio-csr gives it"),
-}
-"""Since when istiod works with an issuer in its cluster, and what it does then."""
-
-
 def issuer_problems(topology: Topology) -> Iterator[Problem]:
     """An issuer in the cluster that Istio is too old for."""
     if topology.has_intermediate_files:
         return
     place = topology.document.field_place
-    since, does = ISSUERS[topology.issuer]
+    since, does = versions.SINCE_ISTIO_CSR, "loads what istio-csr gives it"
+    if topology.issuer_kind.creates_cacerts:
+        since, does = versions.SINCE_TLS_CACERTS, "reads cacerts as cert-manager writes it"
     for path, version in stated_versions(topology):
         if versions.minor_version(version) < since:
             what = f"istiod {does} since 1.{since}, and {version} is older"

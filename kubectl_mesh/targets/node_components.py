@@ -76,7 +76,7 @@ def trust_problems(
     `place` is where istiod's values are, `path` what they are called in a fix. With istio-csr
     istiod signs nothing.
     """
-    if not topology.is_ambient or topology.issuer == "istio-csr":
+    if not topology.is_ambient or topology.issuer_kind.signs_workloads:
         return
     for cluster in topology.clusters:
         account = accounts[cluster.name]

@@ -142,7 +142,7 @@ def _control_plane_problems(stated: StatedValues, topology: Topology) -> Iterato
             code="istiod-of-another-cluster",
         )
     server = stated.at("pilot", "env", "ENABLE_CA_SERVER")
-    if str(server).lower() == "false" and topology.issuer != "istio-csr":
+    if str(server).lower() == "false" and not topology.issuer_kind.signs_workloads:
         yield Problem(
             stated.place("pilot", "env", "ENABLE_CA_SERVER"),
             "keeps istiod from signing with the intermediates of the mesh",

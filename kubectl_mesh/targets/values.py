@@ -71,7 +71,7 @@ class Values:
             overall["meshNetworks"] = Replacement(
                 {n.name: self._network(n.name, n) for n in declared}
             )
-        if topology.issuer == "istio-csr":
+        if topology.issuer_kind.signs_workloads:
             overall["caAddress"] = CA_ADDRESS
         if env := self._environment(member, base):
             values["pilot"] = {"env": env}
@@ -88,7 +88,7 @@ class Values:
         """The environment of istiod in one cluster."""
         topology = self.plan.topology
         env: dict[str, object] = {}
-        if topology.issuer == "istio-csr":
+        if topology.issuer_kind.signs_workloads:
             env["ENABLE_CA_SERVER"] = "false"
         if topology.is_ambient and self.plan.has_several_networks:
             env["AMBIENT_ENABLE_MULTI_NETWORK"] = "true"
@@ -131,7 +131,7 @@ class Values:
 
 def ztunnel(topology: Topology) -> dict[str, Json]:
     """What ztunnel has to be told beyond where it is."""
-    return {"caAddress": CA_ADDRESS} if topology.issuer == "istio-csr" else {}
+    return {"caAddress": CA_ADDRESS} if topology.issuer_kind.signs_workloads else {}
 
 
 def value_at(value: Json, path: Path) -> Json:

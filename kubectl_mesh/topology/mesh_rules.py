@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.model.issuers import ISSUERS
+from kubectl_mesh.model.issuers import DEFAULT_ISSUER, ISSUERS
 from kubectl_mesh.text import value_text
 from kubectl_mesh.topology.kinds import TOOL_FACTS, ToolFacts, store_facts, tool_facts
 from kubectl_mesh.topology.stated_topology import StatedTopology
@@ -151,7 +151,7 @@ def issuer_problems(topology: StatedTopology) -> Iterator[Problem]:
     """Where the issuer is in the clusters, it is named; and only there."""
     stated = topology.value.get("certificates")
     stated = stated if isinstance(stated, dict) else {}
-    issuer = stated.get("issuer", "local")
+    issuer = stated.get("issuer", DEFAULT_ISSUER)
     facts = ISSUERS.get(issuer) if isinstance(issuer, str) else None
     if facts is None:
         return

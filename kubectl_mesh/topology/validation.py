@@ -17,6 +17,7 @@ from kubectl_mesh.model import (
     Release,
     Topology,
 )
+from kubectl_mesh.model.issuers import DEFAULT_ISSUER
 from kubectl_mesh.text import path_text
 from kubectl_mesh.topology import rules
 from kubectl_mesh.topology.names import LABEL_PATTERN, PENDING_ADDRESS, derive_cluster_name
@@ -164,7 +165,7 @@ def _build_topology(topology: StatedTopology) -> Topology:
         key_type=certificates.get("keyType"),
         root_days=certificates.get("rootDays", 3650),
         intermediate_days=certificates.get("intermediateDays", 730),
-        issuer=certificates.get("issuer", "local"),
+        issuer=certificates.get("issuer", DEFAULT_ISSUER),
         store=secrets.get("store", "plain"),
         has_stated_store="store" in secrets,
         delivery=_build_delivery(value.get("delivery", {})),

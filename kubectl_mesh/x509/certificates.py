@@ -1,9 +1,10 @@
 """Loads keys and certificates from PEM, with the limits of istiod, Envoy and Kubernetes."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,6 +23,23 @@ from kubectl_mesh.x509.parse import (
     text_outside,
 )
 
+
+class KeyType(NamedTuple):
+    """A type of keys, in the words of cert-manager, and its size in bits."""
+
+    algorithm: str
+    size: int
+
+
+KEY_TYPES: Mapping[str, KeyType] = {
+    "ec-p256": KeyType("ECDSA", 256),
+    "ec-p384": KeyType("ECDSA", 384),
+    "rsa-2048": KeyType("RSA", 2048),
+    "rsa-3072": KeyType("RSA", 3072),
+    "rsa-4096": KeyType("RSA", 4096),
+}
+"""Every type by the name that topology.yaml has for it."""
+DEFAULT_KEY_TYPE = "ec-p256"
 CURVES: dict[str, ec.EllipticCurve] = {"ec-p256": ec.SECP256R1(), "ec-p384": ec.SECP384R1()}
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
