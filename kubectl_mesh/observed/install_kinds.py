@@ -37,7 +37,7 @@ class InstallKind:
         return self.api_version.partition("/")[0]
 
 
-def _list_kinds(target: Target) -> Iterator[tuple[str, InstallKind]]:
+def list_kinds(target: Target) -> Iterator[tuple[str, InstallKind]]:
     """The kinds of documents of a target, by name."""
     base = InstallKind(target.API_VERSION, target.VERSION, values_path=target.VALUES)
     if isinstance(target, ChartTarget):
@@ -52,7 +52,7 @@ def _list_kinds(target: Target) -> Iterator[tuple[str, InstallKind]]:
 
 
 INSTALL_KINDS: Mapping[str, InstallKind] = dict(
-    kind for target in KINDS.values() for kind in _list_kinds(target)
+    kind for target in KINDS.values() for kind in list_kinds(target)
 )
 DEFAULT_REVISION = "default"
 CLUSTER_NAME, MESH_ID, NETWORK, NAMESPACE = (

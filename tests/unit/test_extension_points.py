@@ -1,5 +1,6 @@
 """Extension points: a control plane, a store, a tool that applies the tree, and a check are each one class and one line in a table."""
 
+import ast
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,14 +14,16 @@ from kubectl_mesh import delivery, stores, targets
 from kubectl_mesh.checks import table as checks_table
 from kubectl_mesh.checks.check import Check, Unknown
 from kubectl_mesh.checks.context import ERROR, CheckContext, Finding, InputFacts, Needs
-from kubectl_mesh.cli import init
 from kubectl_mesh.delivery.delivery import Delivery
 from kubectl_mesh.delivery.removal import Installation, PlaneRemoval
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Json, Member, Plan, SecretManifest, Topology
+from kubectl_mesh.model.issuers import ISSUERS
+from kubectl_mesh.observed.install_kinds import INSTALL_KINDS, list_kinds
 from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.stores.store import Store, StoreInputs
 from kubectl_mesh.targets.target import Base, PlaneFile, ReadSchema, Target
+from kubectl_mesh.topology.kinds import STORE_FACTS, TOOL_FACTS
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import TOP, Run, WorkDir
 
@@ -29,6 +32,27 @@ sys.path.insert(0, str(TOP / "tools"))
 from schema_words import FILES, SCHEMA, generate_schema
 
 Make = Callable[..., WorkDir]
+READERS = (
+    ("check",),
+    ("diff", "empty", "out"),
+    ("diff", "out", "empty"),
+    ("describe",),
+    ("describe", "-o", "json"),
+    ("explain", "x509: certificate signed by unknown authority"),
+    ("graph",),
+    ("teardown",),
+    ("tokens", "status"),
+)
+"""The commands that read a mesh."""
+
+
+def read_mesh(made: WorkDir, run: Run) -> None:
+    """Runs every command that reads a mesh, and sees that none fails."""
+    (made / "empty").mkdir()
+    for words in READERS:
+        ran = run(*words, cwd=made)
+        assert ran.code in (0, 1), (words, ran.err)
+        assert "Traceback" not in ran.err, words
 
 
 def read_yaml(path: Path) -> dict[str, Json]:
@@ -42,7 +66,6 @@ def test_the_generated_words_are_those_of_the_tables() -> None:
     """The schemas and the command line have the words that `make docs` writes."""
     for path, generate in FILES.items():
         assert generate(path.read_text()) == path.read_text(), path
-    assert tuple(targets.KINDS) == init.KINDS
     for table in (targets.KINDS, delivery.TOOLS, stores.STORES):
         assert all(
             name in (getattr(one, "KIND", name), getattr(one, "NAME", name))
@@ -118,6 +141,10 @@ class ToyTarget(Target):
 def test_a_toy_target(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """base.yaml is checked by its schema, rendered, told of what it cannot do, and taken down."""
     monkeypatch.setitem(targets.KINDS, ToyTarget.KIND, ToyTarget())  # type: ignore[misc]
+    for kind, facts in list_kinds(
+        ToyTarget()
+    ):  # a table made of that of the targets, when it is imported
+        monkeypatch.setitem(INSTALL_KINDS, kind, facts)  # type: ignore[misc]
     made = workdir("mesh", tokens=True)
     made.write("base.yaml", ToyTarget.STARTER)
     assert run("render", cwd=made).code == 0
@@ -129,6 +156,7 @@ def test_a_toy_target(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) 
         "spec": {"colour": "red", "mesh": found["spec"]["mesh"]},
     }
     assert run("render", "--check", cwd=made).code == 0
+    read_mesh(made, run)
     assert "toy remove context-east-1" in run("teardown", cwd=made).out
     made.topology({"istio": {"dataPlane": "ambient"}})
     assert "a toy has sidecars" in run("render", cwd=made).err
@@ -175,6 +203,7 @@ def test_a_toy_store(
     assert kinds == {"ToySecret"}
     assert run("render", "--check", cwd=made).code == 0
     assert "secrets      upside down\n" in run("describe", cwd=made).out
+    read_mesh(made, run)
 
 
 class ToyDelivery(Delivery):
@@ -213,6 +242,7 @@ def test_a_toy_tool(
     namespace = read_yaml(made / "out/context-east-1/1-trust/namespace.yaml")
     assert namespace["metadata"]["annotations"]["toys.example/keep"] == "yes"
     assert run("render", "--check", cwd=made).code == 0
+    read_mesh(made, run)
     assert "kubectl" in run("teardown", cwd=made).out
 
 
@@ -261,3 +291,55 @@ def test_a_toy_check(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert '<testsuite name="toys" tests="1" failures="1"' in checked("-o", "junit")
     made.write("topology.yaml", "nonsense")
     assert json.loads(checked("-o", "json"))["checks"][0]["status"] == "skipped"
+
+
+PACKAGE = TOP / "kubectl_mesh"
+TABLES = {
+    "targets": tuple(targets.KINDS),
+    "stores": tuple(stores.STORES),
+    "delivery": tuple(delivery.TOOLS),
+    "model": tuple(ISSUERS),
+}
+"""The names that only a package may ask for."""
+ALLOWED = {
+    "cli/__init__.py": "the type of a completion of click is `plain`",
+    "observed/dumped_control_planes.py": "reads dumps by the kinds of INSTALL_KINDS",
+    "safety/removals.py": "Argo CD's Application and istioctl's IstioOperator as objects to delete",
+    "topology/kinds.py": "the facts of stores and tools that are needed below their classes",
+}
+"""Modules that ask by name all the same, each with its reason."""
+
+
+def asked_names(tree: ast.AST) -> Iterator[str]:
+    """The texts that a module compares with something, or has as keys of a mapping."""
+    for node in ast.walk(tree):
+        parts: list[ast.expr | None] = []
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            parts = list(node.keys)
+        elif isinstance(node, ast.MatchValue):
+            parts = [node.value]
+        for part in parts:
+            listed = part.elts if isinstance(part, ast.Tuple | ast.List | ast.Set) else [part]
+            for one in listed:
+                if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                    yield one.value
+
+
+def test_no_module_asks_for_a_kind_by_its_name() -> None:
+    """What a kind can do is an attribute of its class; a kind more needs no other file."""
+    asking = {
+        str(path.relative_to(PACKAGE))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for name in asked_names(ast.parse(path.read_text()))
+        for package, names in TABLES.items()
+        if name in names and path.relative_to(PACKAGE).parts[0] != package
+    }
+    assert asking == ALLOWED.keys()
+
+
+def test_facts_are_of_kinds_that_exist() -> None:
+    """The tables below the classes have no line of their own."""
+    assert STORE_FACTS.keys() <= stores.STORES.keys()
+    assert TOOL_FACTS.keys() == delivery.TOOLS.keys()
