@@ -1,9 +1,8 @@
-"""A rendered tree, wherever it comes from, becomes a `MeshState`: the mesh as its manifests say it,
-not as the topology means it.
+"""Parses a rendered tree into a `MeshState`: the mesh as its manifests describe it, whatever the
+topology says.
 
-A tree is a mapping: the name of a directory -> path -> bytes (None: something that is no regular
-file). It may come from disk, from a revision of git, or from a render. What cannot be read becomes
-a `Problem` of the state.
+A tree is a mapping: directory -> path -> bytes (None: not a regular file). It comes from disk, from
+a revision of git, or from a render. Files that cannot be read become `Problem`s of the state.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -55,10 +54,9 @@ ParsedObjects = tuple[tuple[TreeObject, Json], ...]
 
 
 class TreeReader:
-    """Reads trees; what stands in several of them, or in several directories, is read once.
+    """Reads trees, and parses identical content once.
 
-    With `foreign`, what the lock does not list is read too, as some tools apply whatever lies
-    there.
+    With `foreign`, it also reads files that the lock does not list, because some tools apply them.
     """
 
     def __init__(self, *, foreign: bool = False) -> None:
@@ -72,9 +70,7 @@ class TreeReader:
     def read_state(
         self, source: RawTree, only: Mapping[str, Collection[str]] | None = None
     ) -> MeshState:
-        """The state of a tree; with `only`, of those directories, and of those files in them that
-        are worth reading.
-        """
+        """The state of a tree; with `only`, of these directories, limited to the listed files."""
         self._parser.problems = []
         clusters: dict[str, ObservedCluster] = {}
         shared: dict[str, Directory] = {}
@@ -102,7 +98,7 @@ class TreeReader:
         )
 
     def read_lock(self, body: bytes | None) -> LockFile | None:
-        """What a lock says; None where it cannot be read."""
+        """The content of a lock; None if it cannot be read."""
         return self._parser.read_lock(body)
 
     def _directory(
@@ -210,8 +206,8 @@ def _namespace_value(space: tuple[TreeObject, Json] | None, *path: str) -> State
 def _describe_object(
     value: Json,
 ) -> tuple[str, str, str | None, str | None, Opaque, Mapping[str, Json]]:
-    """What an object is, the digest of what it says, and its fields but for those that are
-    secret.
+    """The kind, API version, name, namespace and digest of an object, and its fields without secret
+    ones.
     """
     kind = text_at(value, "kind") or ""
     name = text_at(value, "metadata", "name") if kind else None

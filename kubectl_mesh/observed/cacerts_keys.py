@@ -1,4 +1,4 @@
-"""The keys of the Secret `cacerts` for the files that a cluster signs with."""
+"""The keys of the Secret `cacerts`."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,13 +8,13 @@ CERT_MANAGER_KEYS = {
     "cert-chain.pem": "tls.crt",
     "root-cert.pem": "ca.crt",
 }
-"""The files of `cacerts`, and what cert-manager calls them."""
+"""cert-manager's keys for the files of `cacerts`."""
 CACERTS_FILES = tuple(CERT_MANAGER_KEYS)
 
 
 def find_key_names(data: Collection[str]) -> Mapping[str, str]:
-    """The key under which `cacerts` holds each of its files: cert-manager's, which istiod takes
-    first, else the name of the file.
+    """The key of each file of `cacerts`: cert-manager's, which istiod prefers, else the file
+    name.
     """
     return (
         CERT_MANAGER_KEYS

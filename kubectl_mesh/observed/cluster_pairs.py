@@ -1,4 +1,4 @@
-"""Which cluster of one state of a mesh is which of another."""
+"""Pairs the clusters of two states of a mesh."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from kubectl_mesh.observed.mesh_state import MeshState, ObservedCluster, RawTree
 
 @dataclass(frozen=True, slots=True)
 class ClusterPair:
-    """A cluster before and after; one of the two may be missing. `why` says how a renamed one was
-    recognised.
+    """A cluster before and after a change; one of the two may be None. `match_reason` says how a
+    renamed cluster was recognised.
     """
 
     before: ObservedCluster | None
@@ -19,14 +19,14 @@ class ClusterPair:
 
     @property
     def name(self) -> str:
-        """The name that it has, or had."""
+        """The present name, or the last one of a removed cluster."""
         there = self.after or self.before
         assert there is not None
         return there.name
 
     @property
     def is_renamed(self) -> bool:
-        """Whether it has another name now."""
+        """Whether the cluster has a new name."""
         return (
             self.before is not None
             and self.after is not None
@@ -35,8 +35,8 @@ class ClusterPair:
 
 
 def pair_clusters(before: MeshState, after: MeshState) -> tuple[ClusterPair, ...]:
-    """Every cluster of two views, by name; one that left and one that came are the same if they
-    have the same API server, CA or context.
+    """The clusters of two states, paired by name. A removed and an added cluster are a pair if they
+    share the API server, the intermediate or the context.
     """
     gone = [c for name, c in before.clusters.items() if name not in after.clusters]
     come = [c for name, c in after.clusters.items() if name not in before.clusters]
@@ -80,7 +80,7 @@ def _match_reason(
     before: Mapping[str, tuple[str, str]],
     after: Mapping[str, tuple[str, str]],
 ) -> str:
-    """Why two clusters are one and the same; nothing where they are not."""
+    """Why two clusters are the same; empty if they are not."""
     if old.name in before and before[old.name] == after.get(new.name):
         return "the same API server and CA"
     mine, theirs = old.cacerts.intermediate_fingerprint, new.cacerts.intermediate_fingerprint
@@ -97,7 +97,7 @@ def _match_reason(
 
 
 def list_secret_holders(tree: RawTree, name: str) -> tuple[str, ...]:
-    """The clusters that hold a remote secret for a cluster, by the names of files."""
+    """The clusters that have a remote secret for a cluster, by file names."""
     path = f"{REMOTE_SECRETS_PREFIX}{name}.yaml"
     shared = f"{name}.yaml" in tree.get(BUNDLE_FOLDER, {})
     return tuple(

@@ -1,6 +1,4 @@
-"""The documents by which Istio is installed: their values as Istio knows them, their versions and
-revisions.
-"""
+"""The documents that install Istio in a tree: their values, versions and revisions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -55,12 +53,12 @@ def _document(seen: TreeObject, value: Json, part: str) -> ControlPlane:
 
 
 def _fields(values: Mapping[str, Any]) -> Fields:
-    """Values by path; none where there are none."""
+    """Values by path; empty if there are none."""
     return flatten_value(dict(values)) if values else {}
 
 
 def stated_values(documents: tuple[ControlPlane, ...], path: Path) -> tuple[StatedValue, ...]:
-    """What each document says of a field of `global`, wherever it keeps it."""
+    """The values of a field of `global`, one for each document that states it."""
     found = []
     field, unvalidated = ".".join(path), ".".join((*UNVALIDATED, *path))
     for document in documents:
@@ -75,7 +73,7 @@ def stated_values(documents: tuple[ControlPlane, ...], path: Path) -> tuple[Stat
 
 
 def stated_namespaces(documents: tuple[ControlPlane, ...]) -> tuple[StatedValue, ...]:
-    """Istio's namespace as each document says it."""
+    """Istio's namespace, one for each document that states it."""
     found = list(stated_values(documents, NAMESPACE))
     for document in documents:
         for path in (

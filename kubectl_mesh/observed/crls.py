@@ -1,4 +1,4 @@
-"""Whether proxies that go by the CRLs of one `cacerts` take what another one signs."""
+"""Whether the CRLs of one `cacerts` cover the CAs of another."""
 
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.observed.mesh_state import Cacerts
@@ -9,10 +9,10 @@ CRL_KEY = "ca-crl.pem"
 
 
 def has_crl_for_chain(proxies: Cacerts, signing: Cacerts) -> bool:
-    """Whether each CA in the chain of `signing` has a CRL among those of `proxies`; so it is too
-    where there are none to go by, or nothing can be read.
+    """Whether each CA in the chain of `signing` has a CRL in `proxies`. Also True if `proxies` has
+    no CRLs, or if a file cannot be read.
 
-    A CRL is the CA's by its signature, as Envoy would have it (X509_V_FLAG_CRL_CHECK_ALL).
+    The signature assigns a CRL to its CA, as in Envoy (X509_V_FLAG_CRL_CHECK_ALL).
     """
     if CRL_KEY not in proxies.files:
         return True

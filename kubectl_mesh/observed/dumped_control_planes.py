@@ -1,4 +1,6 @@
-"""Control planes of dumps: what installs Istio, and what it states of its cluster."""
+"""Control planes in dumps: the objects that install Istio, and what they state about their
+cluster.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +29,7 @@ from kubectl_mesh.targets.target import Path
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at, value_at
 
 HELM_VALUES = "values"
-"""What a document without a kind is, that holds values for the chart istiod."""
+"""The kind of a document without a kind that contains values of the chart istiod."""
 _HELM_KEYS = frozenset(
     (
         "global",
@@ -45,19 +47,19 @@ _INJECTION = re.compile(r"/inject/cluster/([^/]+)/net/([^/]+)\Z")
 
 @dataclass(frozen=True, slots=True)
 class DumpedControlPlane:
-    """A part of a control plane: its kind (`values` for bare Helm values), and what it customises,
-    as base.yaml has it.
+    """A component of a control plane: its kind (`values` for bare Helm values), and its settings as
+    base.yaml has them.
     """
 
     resource: DumpedObject
     kind: str
     component: str
     value: Mapping[str, Any] = field(repr=False)
-    """Without what the server added."""
+    """The object without the fields that the server adds."""
 
     @property
     def is_istiod(self) -> bool:
-        """Whether it is istiod's, and not of what stands beside it."""
+        """Whether it installs istiod, not another component."""
         return self.component == "istiod"
 
     @property
@@ -67,7 +69,7 @@ class DumpedControlPlane:
 
     @property
     def values_path(self) -> str:
-        """Where the values are, as the beginning of a path."""
+        """The prefix of the path of a chart value."""
         return (
             "" if self.kind == HELM_VALUES else ".".join(INSTALL_KINDS[self.kind].values_path) + "."
         )
@@ -76,8 +78,8 @@ class DumpedControlPlane:
 def parse_control_plane(
     resource: DumpedObject, objects: Sequence[DumpedObject] = ()
 ) -> DumpedControlPlane | None:
-    """The control plane that an object is, None where it is none; the source of a HelmRelease's
-    chart is looked up among `objects`.
+    """The control plane in an object, None if it contains none. The chart source of a HelmRelease
+    is looked up in `objects`.
     """
     value, kind = normalize_chart(resource, objects), resource.kind
     if not kind and "apiVersion" not in value:
@@ -94,8 +96,8 @@ def parse_control_plane(
 
 
 def parse_helm_values(resource: DumpedObject, values: Json) -> DumpedControlPlane | None:
-    """The control plane that Helm values are, in a file of their own or in a ConfigMap as Flux and
-    others read them; None where they are of another chart.
+    """The control plane in Helm values, from a file or a ConfigMap; None for values of another
+    chart.
     """
     return (
         DumpedControlPlane(resource, HELM_VALUES, "istiod", values)
@@ -105,11 +107,11 @@ def parse_helm_values(resource: DumpedObject, values: Json) -> DumpedControlPlan
 
 
 def normalize_chart(resource: DumpedObject, objects: Sequence[DumpedObject]) -> dict[str, Any]:
-    """An object's value without what the server added, the chart of an OCI artifact written as that
-    of a chart repository.
+    """An object without server fields, with the chart of an OCI artifact written as a chart of a
+    chart repository.
 
-    Argo CD takes a chart as `repoURL: oci://.../istiod` with `path: .`, Flux as `chartRef` to an
-    OCIRepository.
+    Argo CD states such a chart as `repoURL: oci://.../istiod` with `path: .`, Flux as `chartRef` to
+    an OCIRepository.
     """
     value: Any = strip_server_fields(dict(resource.value))
     if (
@@ -140,9 +142,7 @@ def normalize_chart(resource: DumpedObject, objects: Sequence[DumpedObject]) -> 
 def find_chart_source(
     resource: DumpedObject, objects: Sequence[DumpedObject]
 ) -> DumpedObject | None:
-    """The HelmRepository or OCIRepository that a HelmRelease takes its chart from, None where it
-    was not dumped.
-    """
+    """The HelmRepository or OCIRepository of a HelmRelease's chart, None if it was not dumped."""
     for path in (("spec", "chart", "spec", "sourceRef"), ("spec", "chartRef")):
         kind, name = resource.value_at(*path, "kind"), resource.value_at(*path, "name")
         namespace = resource.value_at(*path, "namespace") or resource.namespace
@@ -155,8 +155,8 @@ def find_chart_source(
 def find_charts_url(
     resource: DumpedObject, objects: Sequence[DumpedObject]
 ) -> tuple[str, DumpedObject, str] | None:
-    """Where the chart of an Application or a HelmRelease comes from: the repository, the object and
-    the field that state it; None where nothing does.
+    """The chart repository of an Application or a HelmRelease, with the object and the field that
+    state it; None if nothing does.
     """
     if resource.kind == "Application":
         url, where, how = (
@@ -194,13 +194,11 @@ def _split_chart(url: object) -> tuple[str, str] | None:
 
 
 INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP = "istio-sidecar-injector", "istio"
-"""The ConfigMaps that a control plane makes, with the values that it has and the configuration of
-the mesh.
-"""
+"""The ConfigMaps that a control plane creates, with its values and with the mesh configuration."""
 
 
 def is_istiod_config_map(resource: DumpedObject, name: str) -> bool:
-    """Whether an object is a ConfigMap that a control plane makes, of whatever revision."""
+    """Whether an object is a ConfigMap that a control plane of any revision creates."""
     return (
         resource.kind == "ConfigMap"
         and not resource.group
@@ -210,7 +208,7 @@ def is_istiod_config_map(resource: DumpedObject, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a document states of its cluster: the property (`id`, `network`, `mesh_id`,
+    """A fact that a document states about its cluster: the setting (`id`, `network`, `mesh_id`,
     `trust_domain`, `namespace`, `revision`, `address`, `version`, `registry`, `charts`), its value,
     and the field.
     """
@@ -221,12 +219,12 @@ class Statement:
 
 
 def list_config_statements(values: Json) -> Iterator[Statement]:
-    """What the values state that the injector has, or a MeshConfig under `meshConfig`."""
+    """The statements in the injector's values, or in a MeshConfig below `meshConfig`."""
     return (s for s in _at_paths(values, _IN_VALUES) if s.setting not in ("address", "revision"))
 
 
 def list_statements(plane: DumpedControlPlane) -> Iterator[Statement]:
-    """What a control plane states of its cluster."""
+    """The statements of a control plane about its cluster."""
     prefix = plane.values_path
     for stated in _at_paths(plane.values, _IN_VALUES):
         yield replace(stated, field=prefix + stated.field)
@@ -286,8 +284,8 @@ _IN_DOCUMENT: Mapping[str, tuple[tuple[str, Path], ...]] = {
 
 
 def list_istiod_statements(deployment: DumpedObject) -> Iterator[Statement]:
-    """What the Deployment of istiod states: the `version` and the `registry` of its image, and the
-    `id` of its cluster.
+    """The statements of istiod's Deployment: `version` and `registry` of its image, and the `id` of
+    its cluster.
     """
     for container in items_at(deployment.value, "spec", "template", "spec", "containers"):
         image = str(value_at(container, "image"))
@@ -305,12 +303,12 @@ def list_istiod_statements(deployment: DumpedObject) -> Iterator[Statement]:
 
 
 def _version_of_image(image: str) -> str | None:
-    """The version of Istio that the image of istiod states, None where it is another image."""
+    """The Istio version in the tag of an istiod image, None for another image."""
     name, _, tag = image.partition("@")[0].rpartition(":")
     return release_from_tag(tag) if name.endswith("/pilot") else None
 
 
 def find_declared_networks(values: Json) -> tuple[DeclaredNetwork, ...]:
-    """The networks that values of Istio's chart declare, wherever they have them first."""
+    """The networks that chart values declare, from the first place that declares any."""
     tables = (parse_mesh_networks(mapping_at(values, *path)) for path in MESH_NETWORKS)
     return next(filter(None, tables), ())

@@ -1,6 +1,4 @@
-"""Loaded documents become the objects of a cluster: lists unrolled, what the server added passed
-over, Secrets decoded.
-"""
+"""Parses dumps into objects: unrolls lists, strips fields that the server adds, decodes Secrets."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,14 +20,14 @@ SERVER_METADATA = frozenset(
         "uid",
     )
 )
-"""What the API server keeps in the metadata of an object, and nobody who applies it."""
+"""Metadata that the API server adds to an object."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
 class DumpedObject:
-    """An object of a dump: the context of its cluster (empty: none was named), where it stands, and
-    what it holds.
+    """An object of a dump: the context of its cluster (empty if none was named), its position, and
+    its content.
     """
 
     context: str
@@ -58,7 +56,7 @@ class DumpedObject:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Its metadata, empty where they are none."""
+        """Its metadata, empty if it has none."""
         found = self.value.get("metadata")
         return found if isinstance(found, dict) else {}
 
@@ -72,7 +70,7 @@ class DumpedObject:
         )
 
     def value_at(self, *path: str) -> Any:
-        """What stands at a path, None where there is nothing."""
+        """The value at a path, None if it does not exist."""
         return value_at(self.value, *path)
 
     def __str__(self) -> str:
@@ -122,7 +120,7 @@ def _unroll_value(
 
 
 def _with_list_kind(item: Json, whole: Mapping[str, Json]) -> Json:
-    """An item with the kind that its list has for it, as client-go's own lists leave it out."""
+    """An item with the kind of its list, which client-go's own lists omit."""
     kind = str(whole["kind"]).removesuffix("List")
     return (
         {"apiVersion": whole.get("apiVersion"), "kind": kind, **item}
@@ -132,7 +130,7 @@ def _with_list_kind(item: Json, whole: Mapping[str, Json]) -> Json:
 
 
 def strip_server_fields(value: Json) -> Json:
-    """An object without what the server added to it."""
+    """An object without the fields that the server adds."""
     if not isinstance(value, dict):
         return value
     kept = {key: part for key, part in value.items() if key != "status"}
@@ -153,8 +151,8 @@ def strip_server_fields(value: Json) -> Json:
 
 
 def decode_secret(resource: DumpedObject) -> dict[str, bytes]:
-    """What a Secret holds, by key; `stringData` goes before `data`, as in the API server. Raises a
-    `MeshError` that shows none of it.
+    """The content of a Secret by key; `stringData` overrides `data`, as in the API server. Raises a
+    `MeshError` that shows no value.
     """
     problems: list[Problem] = []
     bodies: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""Remote secrets of dumps: which cluster holds which, and how it reaches it."""
+"""Remote secrets in dumps: which cluster has which, with the login in it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,14 +12,12 @@ from kubectl_mesh.observed.remote_secrets import CONTEXT_ANNOTATION, has_remote_
 from kubectl_mesh.text import value_text
 
 LoadDocument = Callable[[bytes], Document]
-"""A loader for what stands in an object as text; for a kubeconfig one that leaves every scalar a
-text.
-"""
+"""A loader of YAML text; the one for kubeconfigs reads every scalar as a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class DumpedRemoteSecret:
-    """A cluster as another holds it in a dump, under the ID `key`."""
+    """A key of a remote secret in a dump: the cluster ID and its kubeconfig."""
 
     resource: DumpedObject
     cluster_id: str
@@ -28,17 +26,17 @@ class DumpedRemoteSecret:
 
     @property
     def holder(self) -> str:
-        """The context of the cluster that holds it."""
+        """The context of the cluster that contains it."""
         return self.resource.context
 
     @property
     def stated_context(self) -> str | None:
-        """The context that istioctl of old noted."""
+        """The context in the annotation of older istioctl versions."""
         return self.resource.metadata_strings("annotations").get(CONTEXT_ANNOTATION)
 
 
 def is_dumped_remote_secret(resource: DumpedObject) -> bool:
-    """Whether istiod takes an object of a dump for a remote secret."""
+    """Whether a dumped object is a remote secret."""
     return (
         resource.kind == "Secret"
         and not resource.group
@@ -49,8 +47,8 @@ def is_dumped_remote_secret(resource: DumpedObject) -> bool:
 def parse_remote_secrets(
     resource: DumpedObject, read: LoadDocument
 ) -> Iterator[DumpedRemoteSecret]:
-    """The clusters in a remote secret of a dump; raises a `MeshError` that shows nothing of what
-    cannot be read.
+    """The remote secrets in a Secret, one for each key. Raises a `MeshError` that shows no
+    content.
     """
     problems: list[Problem] = []
     for key, body in sorted(decode_secret(resource).items()):

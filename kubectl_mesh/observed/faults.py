@@ -1,11 +1,11 @@
-"""Why something cannot be parsed, for the caller that decides what to do about it."""
+"""A parse failure as a value; the caller decides how to report it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong: its code, and the fact as the end of a sentence."""
+    """A parse failure: its code, and its text as the end of a sentence."""
 
     code: str
     text: str

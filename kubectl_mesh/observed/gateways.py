@@ -1,5 +1,5 @@
-"""The gateways of a cluster: Services, Gateways of both kinds, charts, components, and what
-meshNetworks declares.
+"""The gateways of a cluster in a tree: Services, both kinds of Gateway, charts, components, and
+meshNetworks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, number_at, text_at
 
 
 def find_gateways(objects: tuple[tuple[TreeObject, Json], ...]) -> Iterator[ObservedGateway]:
-    """Every gateway that the objects of a cluster make, are, or declare."""
+    """The gateways that the objects of a cluster create or declare."""
     for seen, value in objects:
         labels = texts_at(value, "metadata", "labels")
         if seen.kind == "Service" and (NETWORK_LABEL in labels or "istio" in labels):
@@ -122,7 +122,7 @@ def _component_gateways(seen: TreeObject, value: Json) -> Iterator[ObservedGatew
 
 
 def _declared_gateways(seen: TreeObject, value: Json) -> Iterator[ObservedGateway]:
-    """What is declared; the same twice, as Istio 1.4 wants it, counts once."""
+    """The gateways in meshNetworks. Istio 1.4 needs them twice; duplicates count once."""
     if seen.kind not in KINDS:
         return
     kind = INSTALL_KINDS[seen.kind]

@@ -1,6 +1,4 @@
-"""The kinds of documents that install Istio: where each has the chart's values, its version and its
-chart, as its target writes them.
-"""
+"""The kinds of documents that install Istio, with the paths of their values, version and chart."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,18 +16,18 @@ from kubectl_mesh.yaml_io.lookup import mapping_at, text_at
 
 @dataclass(frozen=True, slots=True)
 class InstallKind:
-    """A kind of documents: its API, and the paths of what they state."""
+    """A kind of documents: its API, and the paths of its settings."""
 
     api_version: str
     version_path: Path
     component: str = ""
-    """The part of Istio that it installs; empty where each document states it."""
+    """The component of Istio that it installs; empty if each document states it."""
     values_path: Path = Target.VALUES
-    """Where the values of Istio's chart are."""
+    """The path of the values of Istio's chart."""
     chart_path: Path = ()
-    """Where the name of the chart is, for what installs charts."""
+    """The path of the chart's name, for kinds that install charts."""
     namespace_path: Path = ()
-    """Where a component on the nodes has its namespace."""
+    """The path of the namespace of a node component."""
 
     @property
     def group(self) -> str:
@@ -63,13 +61,13 @@ CLUSTER_NAME, MESH_ID, NETWORK, NAMESPACE = (
 )
 """What the values state of a cluster, by the path below `global`."""
 UNVALIDATED = ("unvalidatedValues", "global")
-"""Where an IstioOperator has values of `global` that its schema does not know."""
+"""The path of those `global` values in an IstioOperator that its schema does not know."""
 _TAG = re.compile(r"v?(1\.[0-9]+(?:\.[0-9]+)?)(?:[-.].*)?\Z")
 
 
 def component_name(kind: str, value: Json) -> str | None:
-    """The part of Istio that a document installs: `istiod`, `base`, `cni`, `ztunnel`, `gateway`,
-    `eastwest`, or the name of another chart; None where it names no chart.
+    """The component of Istio that a document installs: `istiod`, `base`, `cni`, `ztunnel`,
+    `gateway`, `eastwest`, or the name of another chart; None if it names no chart.
     """
     known = INSTALL_KINDS[kind]
     if kind == IstioOperator.KIND:
@@ -81,24 +79,24 @@ def component_name(kind: str, value: Json) -> str | None:
 
 
 def chart_values(kind: str, value: Json) -> Mapping[str, Any]:
-    """The values of Istio's chart in a document, empty where there are none."""
+    """The values of Istio's chart in a document, empty if there are none."""
     return mapping_at(value, *INSTALL_KINDS[kind].values_path)
 
 
 def revision_from_name(kind: str, name: str) -> str | None:
-    """The revision that the name of an object states; None where it states none."""
+    """The revision in the name of an object; None if it has none."""
     return name if kind == Istio.KIND and name not in ("", DEFAULT_REVISION) else None
 
 
 def stated_version(kind: str, value: Json) -> str | None:
-    """The version as a topology writes it, 1.30.3, or 1.30 for the newest of a line; whatever else
-    stands there as it is.
+    """The version in the topology's notation: 1.30.3, or 1.30 for the newest patch; any other text
+    unchanged.
     """
     stated = text_at(value, *INSTALL_KINDS[kind].version_path)
     return None if stated is None else stated.removeprefix("v").removesuffix("-latest")
 
 
 def release_from_tag(tag: str) -> str | None:
-    """The release of Istio that a tag names, without what a vendor appends; None for another."""
+    """The Istio release in an image tag, without a vendor's suffix; None for another tag."""
     found = _TAG.match(tag)
     return None if found is None else found[1]

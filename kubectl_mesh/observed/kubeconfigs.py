@@ -1,4 +1,4 @@
-"""Kubeconfigs of dumps: how each cluster is reached and logged in to, as client-go reads it."""
+"""Kubeconfigs in dumps: the server and login of each cluster, as client-go reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from kubectl_mesh.yaml_io.lookup import text_at
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How a cluster is reached, and as whom: its server, CA (None: none is stated), and the `user`
-    of a kubeconfig.
+    """The access to a cluster: its server, CA (None if not stated), and the `user` of a
+    kubeconfig.
     """
 
     server: str
@@ -31,7 +31,7 @@ def is_kubeconfig(resource: DumpedObject) -> bool:
 
 
 def parse_current_login(config: Json) -> Login | Fault:
-    """What the current context of a kubeconfig leads to, or what is wrong with it."""
+    """The login of a kubeconfig's current context, or why there is none."""
     name = text_at(config, "current-context")
     if not name:
         return Fault("current-context-missing", "names no current context")
@@ -43,8 +43,8 @@ def parse_current_login(config: Json) -> Login | Fault:
 
 
 def parse_context_login(config: Json, name: str) -> Login | Fault | None:
-    """What a context of a kubeconfig leads to, or what is wrong with it; None where there is no
-    such context.
+    """The login of a context in a kubeconfig, or why there is none; None if the context does not
+    exist.
     """
     access = find_access(config, name)
     if access is None:

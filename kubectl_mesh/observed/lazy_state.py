@@ -1,4 +1,4 @@
-"""The state of a tree whose directories are parsed when they are asked for."""
+"""The state of a tree that parses a directory on first access."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -13,7 +13,7 @@ _Value = TypeVar("_Value")
 
 
 class _Lazy(Mapping[str, _Value]):
-    """Values by name, each of which is parsed once, when it is asked for."""
+    """Values by name, each parsed on first access."""
 
     def __init__(self, names: Iterator[str], parse: Callable[[str], _Value]) -> None:
         self._names, self._parse = dict.fromkeys(names), parse
@@ -37,7 +37,9 @@ class _Lazy(Mapping[str, _Value]):
 
 
 def has_same_public_files(one: Files, other: Files) -> bool:
-    """Whether all files that `open_tree` parses of a cluster are the same in two directories."""
+    """Whether two directories of a cluster have the same files, of those that `open_tree`
+    parses.
+    """
     return all(
         one.get(path) == other.get(path)
         for path in {*one, *other}
@@ -55,11 +57,11 @@ def is_public_manifest(path: str) -> bool:
 
 
 def open_tree(tree: RawTree, reader: TreeReader | None = None) -> MeshState:
-    """The state of a tree; a directory is parsed when it is asked for, and what `reader` has read
-    of another tree is not parsed again.
+    """The state of a tree, parsed on first access; content that `reader` has parsed before is
+    reused.
 
-    A cluster is a directory with a lock. Of each, the public files are read, also those that its
-    lock does not list: some tools apply whatever is in a directory.
+    A cluster is a directory with a lock. Its public files are read even if the lock does not list
+    them, because some tools apply every file of a directory.
     """
     known = reader or TreeReader(foreign=True)
 
@@ -78,13 +80,13 @@ def open_tree(tree: RawTree, reader: TreeReader | None = None) -> MeshState:
 
 
 def open_trees(before: RawTree, after: RawTree) -> tuple[MeshState, MeshState]:
-    """The states of two trees; what is the same in both is parsed once."""
+    """The states of two trees; identical content is parsed once."""
     reader = TreeReader(foreign=True)
     return open_tree(before, reader), open_tree(after, reader)
 
 
 def exclude_clusters(state: MeshState, names: frozenset[str]) -> MeshState:
-    """The state of the same tree without some directories."""
+    """The state without some clusters."""
     return MeshState(
         _Lazy((n for n in state.clusters if n not in names), state.clusters.__getitem__),
         state.shared_directories,

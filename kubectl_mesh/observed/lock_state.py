@@ -1,4 +1,4 @@
-"""The lock of a directory, and how the directory differs from it."""
+"""The lock of a directory, and the differences between the directory and its lock."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -13,8 +13,8 @@ NOT_READ = ""
 def hash_files(
     files: Mapping[str, bytes | None], wanted: Collection[str] | None = None
 ) -> dict[str, str]:
-    """The SHA-256 of every file in hex, `UNASKED` where only others are wanted; of what is no
-    regular file a word that is none.
+    """The SHA-256 of each file in hex; `NOT_READ` for files not in `wanted`, "no file" for what is
+    not a regular file.
     """
     return {
         path: (
@@ -31,7 +31,7 @@ def hash_files(
 def read_lock_state(
     name: str, files: Mapping[str, bytes | None], digests: Mapping[str, str], parser: TreeParser
 ) -> LockState | None:
-    """The lock of a directory; None where there is none."""
+    """The state of a directory's lock; None if it has no lock."""
     if MESH_LOCK not in files:
         return None
     file = f"{name}/{MESH_LOCK}"

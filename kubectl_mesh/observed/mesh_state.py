@@ -1,5 +1,5 @@
-"""What a mesh state is made of: the mesh as its manifests say it, each value with the file that
-says so, and nothing secret but as `Opaque`.
+"""The state of a mesh as its manifests describe it. Each value names the file that states it;
+secrets appear only as digests (`Opaque`).
 """
 
 from collections.abc import Mapping
@@ -14,23 +14,23 @@ from kubectl_mesh.tree.lock_file import LockFile, Source
 
 Files = Mapping[str, bytes | None]
 RawTree = Mapping[str, Files]
-"""A tree: directory -> path -> bytes; under "" what lies next to the directories."""
+"""A tree: directory -> path -> bytes. The key "" holds the files next to the directories."""
 Fields = Mapping[str, Json]
-"""Values by the text of their path: `global.network` -> `east`; an empty mapping or list is a value
+"""Values by the text of their path: `global.network` -> `east`. An empty mapping or list is a value
 too.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A digest of something secret, or of a ciphertext: to be compared, never to be shown."""
+    """The digest of a secret or of a ciphertext. Compare it; never print it."""
 
     digest: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class StatedValue:
-    """A text, the file that says it, and where in that."""
+    """A text, the file that states it, and its path in that file."""
 
     value: str
     file: str
@@ -39,27 +39,25 @@ class StatedValue:
 
 @dataclass(frozen=True, slots=True)
 class LockState:
-    """The lock of a directory, and how the directory differs from it."""
+    """The lock of a directory, and the differences between the directory and its lock."""
 
     file: str
     contents: LockFile = field(default_factory=LockFile)
     is_damaged: bool = False
-    """It is there and cannot be read."""
+    """The lock exists and cannot be read."""
     edited_files: tuple[str, ...] = ()
-    """Files that are there, but not as the lock lists them."""
+    """Files whose content differs from the lock."""
     missing_files: tuple[str, ...] = ()
-    """Files that the lock lists and that are not there."""
+    """Files that the lock lists and that do not exist."""
     foreign_files: tuple[str, ...] = ()
     """Files that the lock does not list."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeObject:
-    """An object of Kubernetes, or a file of YAML that is none (then `kind` is empty and `name` the
-    path).
+    """A Kubernetes object of a tree. For another YAML file `kind` is empty and `name` is the path.
 
-    `digest` is that of what it says, however it is written. Of what is encrypted or secret,
-    `fields` says nothing.
+    `digest` covers the content, not its formatting. `fields` omits secret and encrypted values.
     """
 
     file: str
@@ -73,56 +71,56 @@ class TreeObject:
 
 @dataclass(frozen=True, slots=True)
 class Cacerts:
-    """What istiod signs with, and what is trusted. Certificates are there where they can be read,
-    fingerprints wherever something tells them.
+    """The CA of a cluster and the roots that it trusts. Certificates are set if the tree contains
+    them in clear; fingerprints also if only the lock records them.
     """
 
     file: str
     store: str
-    """`plain`, `sops`, `sealed`, `external`; `cert-manager` or `istio-csr` where the intermediate
-    is made in the cluster; `none`.
+    """`plain`, `sops`, `sealed`, `external`; `cert-manager` or `istio-csr` if the intermediate is
+    created in the cluster; `none`.
     """
     kind: str = ""
-    """The kind of the object that holds or makes it."""
+    """The kind of the object that contains or creates it."""
     intermediate: Certificate | None = None
     chain: tuple[Certificate, ...] = ()
     roots: tuple[Certificate, ...] = ()
     intermediate_fingerprint: str | None = None
     root_fingerprints: tuple[str, ...] = ()
     signer: str | None = None
-    """The fingerprint of the root that the intermediate leads to."""
+    """The fingerprint of the root that signs the intermediate's chain."""
     root_pem: bytes | None = field(default=None, repr=False)
-    """The text of the bundle, which istiod before 1.30 compares as such."""
+    """The trust bundle as PEM; istiod before 1.30 compares its bytes."""
     key: Opaque | None = None
     has_matching_key: bool | None = None
-    """Whether the key is the intermediate's; None where that cannot be told."""
+    """Whether the key belongs to the intermediate; None if unknown."""
     ciphertext: Opaque | None = None
-    """All that is encrypted."""
+    """The digest of the encrypted part."""
     recipients: tuple[str, ...] = ()
     sealed_for: str | None = None
     issuer: Fields = field(default_factory=dict)
-    """What asks for it, or says where it is, where it is not in the tree."""
+    """The fields of the object that requests or references the CA, if it is not in the tree."""
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """The public files of `cacerts` in clear, by name."""
+    """The public files of `cacerts`, by name, if they are in clear."""
     other_keys: Mapping[str, Opaque] = field(default_factory=dict)
-    """What else stands in `cacerts`, by name."""
+    """The digests of the other keys of `cacerts`, by name."""
 
     @property
     def is_clear(self) -> bool:
-        """Whether the tree holds `cacerts` in clear."""
+        """Whether the tree contains `cacerts` unencrypted."""
         store = STORES.get(self.store)
         return store is not None and store.CLEAR
 
     @property
     def trust(self) -> Trust:
-        """What is trusted and who signs, for the rules about roots."""
+        """The trusted roots and the signer, for the rules about roots."""
         return Trust(self.root_fingerprints, self.signer, self.intermediate_fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """A document that says how a part of Istio is installed; `values` as Istio's charts have them,
-    `settings` all else by path.
+    """A document that installs a component of Istio. `values` are the values of Istio's chart,
+    `settings` all other fields by path.
     """
 
     file: str
@@ -137,14 +135,14 @@ class ControlPlane:
 
     @property
     def title(self) -> str:
-        """As people name it."""
+        """Its kind and name, for messages."""
         return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedGateway:
-    """A gateway, or an object that is one side of it. `addresses` are those that are stated, as
-    `(address, port)`.
+    """A gateway, or an object that belongs to one. `addresses` are the stated ones, as `(address,
+    port)`.
     """
 
     file: str
@@ -160,13 +158,13 @@ class ObservedGateway:
     labels: Mapping[str, str] = field(default_factory=dict)
     addresses: tuple[tuple[str, int | None], ...] = ()
     registries: tuple[str, ...] = ()
-    """Of an entry in meshNetworks: the clusters whose endpoints are on the network."""
+    """For an entry of meshNetworks: the clusters whose endpoints are on the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSecret:
-    """A key of a Secret by which istiod reads a cluster. For istiod the key is the cluster; name
-    and annotation are for people and tools.
+    """A key of a remote secret. istiod takes the key as the cluster ID; name and annotation are
+    informational.
     """
 
     file: str
@@ -182,29 +180,29 @@ class RemoteSecret:
     """The SHA-256 of the CA's PEM in hex."""
     tls_server_name: str | None
     login_kind: str | None
-    """`token`, `exec`, `oidc`, `clientCertificate`, `none`; None where it cannot be told from
-    outside.
-    """
+    """`token`, `exec`, `oidc`, `clientCertificate`, `none`; None if unknown."""
     login_digest: Opaque | None
-    """Of what is secret in it; None where that is not in clear."""
+    """The digest of the credential; None if it is not in clear."""
     kubeconfig_digest: Opaque
-    """Of the kubeconfig as it stands, since istiod reconnects when a byte changes; of the
-    ciphertext where it is encrypted.
+    """The digest of the kubeconfig's bytes, because istiod reconnects when a byte changes; of the
+    ciphertext if it is encrypted.
     """
     source: Source | None = None
-    """What the lock says that it is made from."""
+    """The inputs that the lock records for it."""
     sealed_digest: str | None = None
-    """What the lock says of a sealed one: the digest of what is public of it, and for whom."""
+    """The digest that the lock records for a sealed one: of its public part and of its
+    recipients.
+    """
     is_insecure: bool = False
-    """The server's certificate is not looked at."""
+    """The server's certificate is not verified."""
     expires: datetime | None = None
-    """When the token in it ends; None where it does not say."""
+    """When the token expires; None if the token does not state it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderAccount:
-    """An account by which peers read this cluster, as its token Secret, its ServiceAccount, its
-    binding or its PushSecret names it.
+    """An account that peers use to read this cluster, as named by its token Secret, ServiceAccount,
+    binding or PushSecret.
     """
 
     file: str
@@ -216,8 +214,8 @@ class ReaderAccount:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What every directory of a tree has. `files` are the SHA-256 of all files in hex, by path;
-    empty for those that were not asked for.
+    """A directory of a tree. `files` are the SHA-256 of all files in hex, by path; empty for files
+    that were not read.
     """
 
     name: str
@@ -229,35 +227,35 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class ObservedCluster(Directory):
-    """A cluster's directory."""
+    """The directory of a cluster, with what its manifests state."""
 
     cluster_names: tuple[StatedValue, ...]
     """`multiCluster.clusterName`, in each document that has one."""
     mesh_ids: tuple[StatedValue, ...]
     network_label: StatedValue | None
-    """The network by the label of the namespace."""
+    """The network in the label of the namespace."""
     network_values: tuple[StatedValue, ...]
-    """The network by the values, in each document that has it."""
+    """The network in the values, one for each document that states it."""
     namespace: StatedValue | None
-    """Istio's namespace, by the Namespace."""
+    """Istio's namespace, from the Namespace object."""
     namespace_values: tuple[StatedValue, ...]
-    """Istio's namespace, by the control plane."""
+    """Istio's namespace, from the documents of the control plane."""
     served_by: StatedValue | None
     cacerts: Cacerts
     control_plane: tuple[ControlPlane, ...]
     gateways: tuple[ObservedGateway, ...]
     reader_accounts: tuple[ReaderAccount, ...]
     has_bundle: bool
-    """The remote secrets of all clusters are applied here."""
+    """The cluster applies the bundle with the remote secrets of all clusters."""
 
     @property
     def releases(self) -> tuple[ControlPlane, ...]:
-        """What runs here: the documents of istiod."""
+        """The documents that install istiod."""
         return tuple(c for c in self.control_plane if c.component == "istiod")
 
     @property
     def network(self) -> str | None:
-        """The network that istiod goes by: the label of the namespace, else the values."""
+        """The network that istiod uses: the label of the namespace, else the values."""
         return (
             self.network_label.value
             if self.network_label is not None
@@ -269,8 +267,8 @@ class ObservedCluster(Directory):
 
 @dataclass(frozen=True, slots=True)
 class MeshState:
-    """What a tree says: its clusters, and the directories of the mesh as a whole, by name; other
-    files in it, and what could not be read.
+    """The state of a tree: its clusters and shared directories by name, its other entries, and
+    problems of files that cannot be read.
     """
 
     clusters: Mapping[str, ObservedCluster]
@@ -278,9 +276,9 @@ class MeshState:
     foreign_entries: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     tree: RawTree = field(default_factory=dict, repr=False, compare=False)
-    """The files that it is read from."""
+    """The files of the tree."""
     locks: Mapping[str, LockFile] = field(default_factory=dict, compare=False)
-    """What the lock of each directory says; nothing where it is missing or cannot be read."""
+    """The lock of each directory; empty if it is missing or cannot be read."""
 
     @property
     def bundle(self) -> tuple[RemoteSecret, ...]:
@@ -288,7 +286,9 @@ class MeshState:
         return tuple(s for d in self.shared_directories.values() for s in d.remote_secrets)
 
     def applied_remote_secrets(self, name: str) -> tuple[RemoteSecret, ...]:
-        """The remote secrets that are applied in a cluster; istiod passes over that of its own."""
+        """The remote secrets applied in a cluster, without its own from the bundle, which istiod
+        ignores.
+        """
         cluster = self.clusters[name]
         return (
             *cluster.remote_secrets,
@@ -297,7 +297,7 @@ class MeshState:
 
     @property
     def discovery_edges(self) -> frozenset[tuple[str, str]]:
-        """Who discovers whom."""
+        """Pairs of clusters: the first discovers the second."""
         return frozenset(
             (name, secret.peer)
             for name in self.clusters

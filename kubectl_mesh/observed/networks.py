@@ -1,6 +1,4 @@
-"""Networks and their gateways as objects state them: labels, addresses, and what meshNetworks
-declares.
-"""
+"""Networks and their gateways as objects state them: labels, addresses, and meshNetworks."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ MESH_NETWORKS = (("global", "meshNetworks"), ("pilot", "meshNetworks"))
 
 @dataclass(frozen=True, slots=True)
 class DeclaredGateway:
-    """A gateway of a declared network: its address, or the Service whose addresses count."""
+    """A gateway of a declared network: its address, or the Service that has the addresses."""
 
     address: str | None
     service: str | None
@@ -35,8 +33,8 @@ class DeclaredNetwork:
 
 
 def parse_mesh_networks(mesh_networks: Mapping[str, Any]) -> tuple[DeclaredNetwork, ...]:
-    """The networks that a meshNetworks declares; Istio 1.4 has them below `networks`, and what is
-    nested so by mistake is read too.
+    """The networks of a meshNetworks value. Istio 1.4 nests them below `networks`, which is
+    accepted for all versions.
     """
     inner = mesh_networks.get("networks")
     is_nested = isinstance(inner, dict) and set(mesh_networks) == {"networks"}
@@ -73,7 +71,7 @@ def list_gateway_addresses(gateway: Json) -> tuple[str, ...]:
 
 
 def list_load_balancer_addresses(service: Json) -> Iterator[str]:
-    """The addresses that the load balancer of a Service has got."""
+    """The addresses of a Service's load balancer."""
     for entry in items_at(service, "status", "loadBalancer", "ingress"):
         address = text_at(entry, "ip") or text_at(entry, "hostname")
         if address:

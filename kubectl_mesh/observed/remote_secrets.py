@@ -1,8 +1,8 @@
-"""Remote secrets of trees, in clear, encrypted, or as a template for a store; and the accounts by
-which this cluster is read.
+"""Remote secrets of trees: in clear, encrypted, or as a template for a store; and the accounts that
+peers use to read the cluster.
 
-pkg/kube/multicluster/secretcontroller.go: the cluster's ID is the key, whatever the Secret is
-called; one Secret may hold several.
+pkg/kube/multicluster/secretcontroller.go: the key is the cluster ID, whatever the Secret's name; a
+Secret may have several keys.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ _ACTION = re.compile(rb"\{\{[^{}\n]*\}\}")
 
 
 def is_remote_secret(value: Json) -> bool:
-    """Whether an object is, or makes, a Secret that istiod takes for remote clusters."""
+    """Whether an object is, or creates, a remote secret."""
     return has_remote_secret_label(_metadata(value)) or (
         _data(value) != {}
         and (text_at(value, "metadata", "name") or "").startswith("istio-remote-secret-")
@@ -48,7 +48,7 @@ def is_remote_secret(value: Json) -> bool:
 
 
 def has_remote_secret_label(metadata: Mapping[str, Any]) -> bool:
-    """Whether the label of a Secret says that istiod reads clusters by it."""
+    """Whether a Secret has the label that makes it a remote secret."""
     return text_at(metadata, "labels", REMOTE_SECRET_LABEL) == "true"
 
 
@@ -64,7 +64,7 @@ def _data(value: Json) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What a key of a remote secret holds, as far as it can be read; as in `RemoteSecret`."""
+    """The readable content of a key of a remote secret; fields as in `RemoteSecret`."""
 
     kubeconfig_digest: Opaque
     server: str | None = None
@@ -77,7 +77,7 @@ class _Contents:
 
 
 class RemoteSecretReader:
-    """Reads remote secrets; one that stands in many clusters is read once."""
+    """Reads remote secrets; identical content is parsed once."""
 
     def __init__(self, parser: TreeParser) -> None:
         self.parser = parser
@@ -86,7 +86,7 @@ class RemoteSecretReader:
     def read_secrets(
         self, directory: str, path: str, value: Json, lock: LockState | None
     ) -> Iterator[RemoteSecret]:
-        """The clusters that an object lets istiod read."""
+        """The remote secrets in an object, one for each key."""
         file, store = f"{directory}/{path}", find_store(value)
         metadata, data = _metadata(value), _data(value)
         if not data:
@@ -125,7 +125,7 @@ class RemoteSecretReader:
     def _contents(
         self, file: str, peer: str, store: type[Store], content: str, source: Source | None
     ) -> _Contents:
-        """What a key holds; of what is encrypted, what the lock says that it is made from."""
+        """The content of a key; for an encrypted one, the facts that the lock records."""
         if not store.SHOWS_KUBECONFIGS:
             text = digest_value(content.encode())
             if source is None:
@@ -168,7 +168,7 @@ class RemoteSecretReader:
 
 
 def find_reader_accounts(objects: "tuple[tuple[TreeObject, Json], ...]") -> Iterator[ReaderAccount]:
-    """The accounts by which peers read a cluster."""
+    """The accounts that peers use to read a cluster."""
     for seen, value in objects:
         account = None
         if seen.kind == "Secret" and text_at(value, "type") == SERVICE_ACCOUNT_TYPE:

@@ -1,6 +1,4 @@
-"""What a rendered tree says of its clusters and its delivery, as far as the removal of a cluster
-needs it.
-"""
+"""What the removal of a cluster needs from a rendered tree: its clusters and its delivery."""
 
 from collections.abc import Collection, Mapping
 
@@ -14,7 +12,7 @@ from kubectl_mesh.yaml_io.lookup import text_at
 
 
 def cluster_context(cluster: ObservedCluster) -> str:
-    """The kubectl context of a cluster, as its lock says; without one its name."""
+    """The kubectl context of a cluster from its lock, else its name."""
     return (
         cluster.lock.contents.context
         if cluster.lock is not None and cluster.lock.contents.context
@@ -34,7 +32,7 @@ def cluster_namespace(cluster: ObservedCluster) -> str:
 
 
 def build_installation(cluster: ObservedCluster) -> Installation:
-    """A cluster of the tree as its removal needs it."""
+    """A cluster of the tree as input for its removal."""
     namespace = cluster_namespace(cluster)
     stated = cluster.lock.contents.control_plane if cluster.lock is not None else ""
     served = cluster.served_by is not None or (
@@ -63,8 +61,8 @@ def build_installation(cluster: ObservedCluster) -> Installation:
 def build_secret_holder(
     cluster: ObservedCluster, secret: str, held: Collection[RemoteSecret]
 ) -> Holder:
-    """A cluster of the tree that reads another by this remote secret; `held` are the remote secrets
-    that may be it.
+    """A cluster of the tree that reads another one with this remote secret; `held` are the
+    candidates for it.
     """
     controller = next(
         (
@@ -80,7 +78,7 @@ def build_secret_holder(
 
 
 def find_delivery_tool(tree: RawTree, mesh: str) -> Tool:
-    """What applies a tree, by the directory of its objects; kubectl where there is none."""
+    """The tool that applies a tree, by the directory of its objects; else kubectl."""
     for tool in TOOLS.values():
         if tool.DIRECTORY and tool.DIRECTORY in tree:
             stated = _namespace(tree[tool.DIRECTORY], tool.NAMESPACE_FILE)

@@ -1,5 +1,5 @@
-"""The states of remote secrets on disk, as the old tool had them: what differs from the inputs, and
-how.
+"""The states of remote secrets on disk compared with the inputs, in the categories of the old
+tool.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from kubectl_mesh.stores import STORES
 
 @dataclass(frozen=True, slots=True)
 class SecretState:
-    """The state of a remote secret, what explains it, and the server that the file on disk has."""
+    """The state of a remote secret, its explanation, and the server in the file on disk."""
 
     state: str
     detail: str | None = None
@@ -26,7 +26,7 @@ class SecretState:
 
 
 SecretsByDirectory = Mapping[str, Sequence[str]]
-"""The clusters whose remote secrets are asked for, by the directory that has them."""
+"""The clusters whose remote secrets are requested, by directory."""
 StatesByDirectory = Mapping[tuple[str, str], SecretState]
 """By directory and cluster."""
 
@@ -39,8 +39,8 @@ def secret_path(directory: str, peer: str) -> str:
 def read_secret_states(
     out: str, plan: Plan, wanted: SecretsByDirectory, now: datetime, *, rendered: bool
 ) -> StatesByDirectory:
-    """The states of remote secrets that exist on disk. `rendered`: a render would write other
-    files; else nobody has compared them.
+    """The states of remote secrets that exist on disk. `rendered`: a render would change the files;
+    else they were not compared.
     """
     found: dict[tuple[str, str], SecretState] = {}
     for directory, peers in wanted.items():
@@ -60,7 +60,7 @@ def read_secret_states(
 def _read_files(
     out: str, directory: str, peers: Sequence[str]
 ) -> tuple[Sequence[RemoteSecret], list[Problem]]:
-    """The remote secrets of a directory, and what is wrong with their files."""
+    """The remote secrets of a directory, and the problems of their files."""
     secrets: list[RemoteSecret] = []
     problems: list[Problem] = []
     paths = [secret_path(directory, peer) for peer in peers]
@@ -92,7 +92,7 @@ def _judge_secret(
     *,
     rendered: bool,
 ) -> SecretState:
-    """The first thing that is wrong with a file, in the order in which istiod would notice it."""
+    """The first fault of a file, in the order in which istiod would notice it."""
     name = other.cluster.name
     own = next((s for s in secrets if s.peer == name), None)
     if faults:

@@ -1,5 +1,5 @@
-"""What a cluster signs with: the Secret `cacerts` in each of its shapes, or `istio-ca-secret` of an
-istiod that signed for itself.
+"""The CA of a cluster in a dump: the Secret `cacerts`, or the `istio-ca-secret` of a self-signed
+istiod.
 
 istiod: pilot/pkg/bootstrap/istio_ca.go, security/pkg/pki/ca/ca.go.
 """
@@ -13,25 +13,23 @@ from kubectl_mesh.observed.dumped_objects import DumpedObject, decode_secret
 
 CACERTS, SELF_SIGNED_SECRET, ROOTS_CONFIG_MAP = "cacerts", "istio-ca-secret", "istio-ca-root-cert"
 GENERATED_KEY = "istio-generated"
-"""The key by which istiod marks a cacerts that it wrote itself (USE_CACERTS_FOR_SELF_SIGNED_CA)."""
+"""The key that marks a cacerts created by istiod (USE_CACERTS_FOR_SELF_SIGNED_CA)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningCa:
-    """The CA of a cluster: its files by the names that istiod has for them, and whether istiod made
-    it for itself.
-    """
+    """The CA of a cluster: its files by istiod's names."""
 
     resource: DumpedObject
     files: Mapping[str, bytes] = field(repr=False)
     is_self_signed: bool
-    """istiod signed for itself: no other cluster trusts what it signs."""
+    """istiod created it: no other cluster trusts it."""
     issuer: tuple[str, str, str] | None = None
-    """cert-manager's issuer that made it: name, kind and group."""
+    """The cert-manager issuer that created it: name, kind and group."""
 
 
 def is_signing_ca(resource: DumpedObject) -> bool:
-    """Whether an object holds what a cluster signs with."""
+    """Whether an object contains the CA of a cluster."""
     return (
         resource.kind == "Secret"
         and not resource.group
@@ -40,7 +38,7 @@ def is_signing_ca(resource: DumpedObject) -> bool:
 
 
 def parse_signing_ca(resource: DumpedObject) -> SigningCa:
-    """The CA in a Secret, complete; raises a `MeshError` that names what is missing."""
+    """The CA in a Secret. Raises a `MeshError` that names the missing files."""
     data = decode_secret(resource)
     bodies = {key: body for key, body in data.items() if body.strip()}
     is_self_signed = resource.name == SELF_SIGNED_SECRET or GENERATED_KEY in data
@@ -84,9 +82,7 @@ def _with_newline(pem: bytes) -> bytes:
 def find_signing_ca(
     where: str, objects: Sequence[DumpedObject], namespace: str | None = None
 ) -> SigningCa:
-    """The CA among the objects of one cluster: `cacerts` goes before `istio-ca-secret`, as in
-    istiod.
-    """
+    """The CA among the objects of a cluster: `cacerts` before `istio-ca-secret`, as in istiod."""
     found = [o for o in objects if is_signing_ca(o)]
     for name in (CACERTS, SELF_SIGNED_SECRET):
         named = [o for o in found if o.name == name]
@@ -118,8 +114,8 @@ def find_signing_ca(
 
 
 def find_trusted_roots(where: str, objects: Sequence[DumpedObject]) -> bytes:
-    """The roots that a cluster trusts, as PEM: of its CA, or of the ConfigMap by which istiod tells
-    them to every namespace.
+    """The roots that a cluster trusts, as PEM: from its CA, or from the ConfigMap that istiod
+    distributes to every namespace.
     """
     if any(is_signing_ca(o) for o in objects):
         return find_signing_ca(where, objects).files["root-cert.pem"]

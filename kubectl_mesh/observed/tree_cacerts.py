@@ -1,5 +1,5 @@
-"""The trust of a cluster: the certificates of `cacerts` where they are in clear, what the lock and
-the objects say where not.
+"""The CA and the roots of a cluster in a tree: from `cacerts` in clear, else from the lock and the
+objects.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _CERTIFICATE = "Certificate"
 
 
 class CertificateReader:
-    """Reads PEM; the same text once, for the root is the same everywhere."""
+    """Reads PEM; identical text is parsed once."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[Certificate, ...]] = {}
@@ -39,7 +39,7 @@ class CertificateReader:
     def read_certificates(
         self, file: str, pem: bytes, parser: TreeParser, path: str
     ) -> tuple[Certificate, ...]:
-        """The certificates of a text."""
+        """The certificates of a PEM text."""
         if pem not in self._known:
             try:
                 self._known[pem] = tuple(map(describe_certificate, load_certificates(file, pem)))
@@ -50,9 +50,7 @@ class CertificateReader:
         return self._known[pem]
 
     def find_signer(self, files: Mapping[str, bytes]) -> str | None:
-        """The fingerprint of the root that an intermediate leads to, by the signatures; None where
-        it leads to none.
-        """
+        """The fingerprint of the root that signs an intermediate's chain; None if no root does."""
         try:
             chain = [
                 c
@@ -76,7 +74,7 @@ def parse_cacerts(
     parser: TreeParser,
     certificates: CertificateReader,
 ) -> Cacerts:
-    """The trust of a cluster whose `cacerts` is `value`; None where there is none."""
+    """The CA and roots of a cluster from its `cacerts` object; from the lock if `value` is None."""
     file = f"{directory}/{CACERTS_PATH}"
     lock = lock if lock is not None else LockState(file)
     if value is None:
@@ -102,7 +100,7 @@ def parse_cacerts(
 
 
 def _with_lock(made: Cacerts, value: Json, lock: LockState) -> Cacerts:
-    """The trust with what the lock says of what cannot be read."""
+    """The CA with the facts that the lock records for encrypted parts."""
     return replace(
         made,
         intermediate_fingerprint=lock.contents.intermediate,
@@ -168,7 +166,9 @@ def _parse_clear(
 
 
 def _decode_crl(data: Mapping[str, Any]) -> bytes | None:
-    """The CRLs that istiod hands to its proxies; None where there are none, or not in base64."""
+    """The CRLs that istiod distributes to its proxies; None if there are none, or if they are not
+    base64.
+    """
     encoded = data.get(CRL_KEY)
     return decode_base64(encoded) if isinstance(encoded, str) else None
 

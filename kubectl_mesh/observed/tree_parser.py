@@ -1,5 +1,5 @@
-"""YAML of a tree into values: whatever stands there, a `Problem` in the place of a traceback; the
-same bytes are read once.
+"""Parses the YAML of a tree. Invalid content becomes a `Problem`; identical bytes are parsed
+once.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ RENDER_AGAIN = "look at what was edited, and render again"
 MAX_BYTES = 4 << 20
 _MAX_DEPTH = 100
 _ITEM_KEYS = ("name", "fromRegistry", "address", "number", "port", "key", "secretKey", "recipient")
-"""By which one item of a list is told from another."""
+"""The keys that can identify an item of a list."""
 _MAX_ITEM_NAME = 59
 """The longest name of an item that a path shows."""
 
@@ -31,7 +31,7 @@ _TOO_DEEP = Fault("yaml-too-deep", "is nested deeper than any manifest is")
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: a key stands once, a date is a text."""
+    """YAML as Kubernetes reads it: keys are unique, a date is a text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's own
         first: [
@@ -50,7 +50,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 class TreeParser:
-    """Reads files; `problems` collects what is wrong with them."""
+    """Parses files; `problems` collects the problems."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -58,15 +58,13 @@ class TreeParser:
         self._locks: dict[bytes | None, LockFile | None] = {}
 
     def read_lock(self, body: bytes | None) -> LockFile | None:
-        """What a lock says; None where it cannot be read."""
+        """The content of a lock; None if it cannot be read."""
         if body not in self._locks:
             self._locks[body] = parse_lock(body)
         return self._locks[body]
 
     def parse_documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
-        """The documents of a file, or of what stands at a path in it; none where it cannot be
-        read.
-        """
+        """The documents of a file, or of the text at a path in it; none if it cannot be parsed."""
         if body is None:
             self.add_problem(
                 file,
@@ -84,9 +82,7 @@ class TreeParser:
         return found
 
     def parse_mapping(self, file: str, body: bytes, path: str = "") -> Mapping[str, Any]:
-        """The one document of a text that ought to hold a mapping; an empty one where it does
-        not.
-        """
+        """The single mapping that a text contains; empty if it contains something else."""
         found = self.parse_documents(file, body, path)
         if len(found) == 1 and isinstance(found[0], dict):
             return found[0]
@@ -125,7 +121,7 @@ def _load(body: bytes) -> tuple[Json, ...] | Fault:
 
 
 def _is_too_deep(value: Any) -> bool:
-    """Whether something is nested deeper than Python, and what is made of it, can follow."""
+    """Whether a value is nested too deeply for the recursive functions that process it."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [
@@ -145,8 +141,8 @@ def _is_too_deep(value: Any) -> bool:
 
 
 class FlatFields(Mapping[str, Json]):
-    """Every value of a document by the text of its path; items of a list by their name where they
-    have one. Made when it is asked for.
+    """The values of a document by the text of their path; items of a list by name if they have one.
+    Computed on first access.
     """
 
     __slots__ = ("_made", "_skip", "_value")
@@ -197,7 +193,7 @@ class FlatFields(Mapping[str, Json]):
     __hash__ = None  # type: ignore[assignment]
 
     def exclude_paths(self, *prefixes: str) -> "FlatFields":
-        """The fields that stand at none of these paths, nor below."""
+        """The fields without these paths and everything below them."""
         return FlatFields(self._value, (*self._skip, *prefixes))
 
 
@@ -240,7 +236,7 @@ def _item_names(items: list[Any]) -> list[str] | None:
 
 
 def exclude_paths(fields: Fields, *prefixes: str) -> Fields:
-    """The fields that stand at none of the paths, nor below."""
+    """The fields without these paths and everything below them."""
     if isinstance(fields, FlatFields):
         return fields.exclude_paths(*prefixes)
     return {
@@ -251,7 +247,7 @@ def exclude_paths(fields: Fields, *prefixes: str) -> Fields:
 
 
 def digest_value(value: Json) -> Opaque:
-    """The digest of what a value says, whatever the order of its keys."""
+    """The digest of a value, independent of the order of its keys."""
     body = (
         value
         if isinstance(value, bytes)

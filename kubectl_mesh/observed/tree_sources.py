@@ -1,4 +1,4 @@
-"""Trees as a view reads them: from disk, without following a link, or as a render made them."""
+"""Trees as bytes: read from disk without following links, or converted from a render."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ class DiskTree:
     loose_files: Mapping[str, bytes | None]
 
     def to_raw_tree(self) -> dict[str, dict[str, bytes | None]]:
-        """The bytes of all files; None for what is not a regular file."""
+        """The bytes of all files; None if it is not a regular file."""
         found: dict[str, dict[str, bytes | None]] = {
             name: {path: body for path, (body, _) in disk.files.items()}
             | dict.fromkeys(disk.other_entries)
@@ -29,13 +29,13 @@ class DiskTree:
 
 
 def read_tree(out: str) -> dict[str, dict[str, bytes | None]]:
-    """The bytes of the tree in a folder; an empty one where there is none."""
+    """The bytes of the tree in a folder; empty if the folder does not exist."""
     return scan_tree(out).to_raw_tree()
 
 
 def scan_tree(out: str) -> DiskTree:
-    """The tree in a folder; an empty one where there is none. Folders whose name begins with a dot
-    are not of it.
+    """The tree in a folder; empty if the folder does not exist. Folders whose name begins with a
+    dot are ignored.
     """
     top = open_folder(out)
     if top is None:
@@ -66,7 +66,7 @@ def scan_tree(out: str) -> DiskTree:
 def read_tree_files(
     out: str, only: Mapping[str, Collection[str]]
 ) -> dict[str, dict[str, bytes | None]]:
-    """These files of these directories, as far as they are there."""
+    """The existing files among these files of these directories."""
     found: dict[str, dict[str, bytes | None]] = {}
     top = open_folder(out)
     if top is None:
@@ -93,7 +93,7 @@ def read_tree_files(
 
 
 def _read_body(name: str, folder: int, kind: str) -> bytes | None:
-    """The bytes of a file; None for what is not a regular file, or too large to be one of ours."""
+    """The bytes of a file; None if it is not a regular file, or too large."""
     try:
         found = read_regular_file(name, folder, kind)
     except UnreadableError:
@@ -112,9 +112,7 @@ def _exists(file: str, folder: int) -> bool:
 
 
 def _open_below(folder: int, steps: list[str]) -> int | None:
-    """A descriptor of a folder some steps below; None where there is none, or a link or a file in
-    its place.
-    """
+    """A descriptor of a nested folder; None if a step is missing, a link or a file."""
     current = os.dup(folder)
     for step in steps:
         try:
@@ -132,7 +130,7 @@ def _open_below(folder: int, steps: list[str]) -> int | None:
 
 
 def convert_rendered_tree(tree: Tree) -> dict[str, dict[str, bytes | None]]:
-    """The tree of a render."""
+    """The bytes of a rendered tree."""
     return {
         name: {path: file.body for path, file in folder.items()} for name, folder in tree.items()
     }
