@@ -943,7 +943,7 @@ class Decade:
         return SimpleNamespace(
             topology=plan.topology,
             directory=".",
-            coming={k: t for k, t in coming.items() if t is not None},
+            next_tokens={k: t for k, t in coming.items() if t is not None},
             logins=logins,
             machine=SimpleNamespace(now=self.now),
         )
