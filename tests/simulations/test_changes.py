@@ -25,7 +25,7 @@ from tools.changes import (
     secrets_of,
 )
 
-SEEDS = int(os.environ.get("CHANGES_SEEDS", "18"))
+SEEDS = int(os.environ.get("CHANGES_SEEDS", "12"))
 EACH = 7
 """The changes of a mesh."""
 USES = (
