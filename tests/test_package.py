@@ -244,6 +244,10 @@ def test_surroundings(tmp_path: Path) -> None:
 
 LAZY = {
     "__init__.py": "the library interface is loaded when a name of it is asked for: the command line starts without it",
+    **dict.fromkeys(
+        ("stores/age.py", "stores/sealed.py", "stores/sops.py"),
+        "`teardown` asks what a store is like, and starts faster without the library that encrypts",
+    ),
 }
 """Where modules besides those of `cli`, which load the operation of a command, are loaded inside of a function, and why."""
 
@@ -266,6 +270,21 @@ def test_imports_are_at_the_top() -> None:
             found.add(name)
     assert found == LAZY.keys()
     assert len(LAZY) <= 5
+
+
+def test_teardown_loads_no_cryptography(tmp_path: Path) -> None:
+    """What lists commands reads no key and no certificate."""
+    (tmp_path / "topology.yaml").write_text(
+        "mesh_id: acme\ncontexts: {east: {network: a}, west: {network: b}}\n"
+    )
+    code = (
+        "import sys\nfrom kubectl_mesh import cli; code = cli.run_command(['teardown'])\n"
+        "print(code, *sorted(m for m in sys.modules if m.startswith('cryptography')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0"
 
 
 def test_completing_a_context_loads_little(tmp_path: Path) -> None:

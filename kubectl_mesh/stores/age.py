@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import pyrage
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 
@@ -18,6 +17,8 @@ def is_recipient(recipient: str) -> bool:
     """Whether a text is the public half of an age identity, checksum and all, and one with which a
     secret can be shared.
     """
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
     try:
         pyrage.x25519.Recipient.from_str(recipient)
     except pyrage.RecipientError:

@@ -16,14 +16,9 @@ import shlex
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
@@ -31,9 +26,11 @@ from kubectl_mesh.model import Cluster, FolderOnDisk, Pending, SecretManifest, T
 from kubectl_mesh.stores.sealing import Opener, Sealing, digest
 from kubectl_mesh.stores.store import Certificate, Certificates, Health, StoreInputs
 from kubectl_mesh.workdir.places import sealing_certificate_file
-from kubectl_mesh.x509.parse import PemError, find_blocks, parse_certificate, parse_key
 from kubectl_mesh.yaml_io.manifest import read_manifest
 from kubectl_mesh.yaml_io.write import dump_yaml, string_text
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 SHORTEST = 2048
 """Bits of a controller's key; a controller makes 4096 unless told otherwise."""
@@ -54,6 +51,11 @@ def load(
     """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it.
     Raises a `MeshError`.
     """
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    from kubectl_mesh.x509.parse import PemError, parse_certificate
+
     place, check = Place(name), "sealing-certificate"
     if b"PRIVATE KEY" in pem:
         what = "holds a private key; it is a public file"
@@ -68,7 +70,7 @@ def load(
         raise MeshError([unreadable]) from None
     key = certificate.public_key()
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if not isinstance(key, rsa.RSAPublicKey):
+    if not isinstance(key, RSAPublicKey):
         what = "has no RSA key, so it is not the certificate of a Sealed Secrets controller"
         raise MeshError([Problem(place, what, fix, check, code="key-not-rsa")])
     fault = _certificate_fault(key, begins, ends, now)
@@ -81,11 +83,11 @@ def load(
         newest = f"fetch the newest one: {fetch}"
         code = "certificate-expires-soon"
         warnings.append(Problem(place, what, newest, "sealing-expiring", code=code))
-    return Certificate(key, certificate.fingerprint(hashes.SHA256()).hex()), tuple(warnings)
+    return Certificate(key, certificate.fingerprint(SHA256()).hex()), tuple(warnings)
 
 
 def _certificate_fault(
-    key: rsa.RSAPublicKey, begins: datetime, ends: datetime, now: datetime
+    key: "RSAPublicKey", begins: datetime, ends: datetime, now: datetime
 ) -> tuple[str, str] | None:
     """Why nothing is sealed with a certificate, and the code of that; None: nothing is wrong."""
     if key.key_size < SHORTEST:
@@ -106,6 +108,10 @@ def private_keys(name: str, pem: bytes) -> list[Any]:
     """The private keys of a controller, one PEM after the other. Raises a `MeshError` that shows
     none.
     """
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    from kubectl_mesh.x509.parse import PemError, find_blocks, parse_key
+
     found = []
     for block in find_blocks(pem):
         if block.label not in (b"PRIVATE KEY", b"RSA PRIVATE KEY"):
@@ -114,7 +120,7 @@ def private_keys(name: str, pem: bytes) -> list[Any]:
             key = parse_key(pem[block.start : block.end])
         except PemError:
             key = None
-        if not isinstance(key, rsa.RSAPrivateKey):
+        if not isinstance(key, RSAPrivateKey):
             raise MeshError(
                 [
                     Problem(
@@ -148,6 +154,11 @@ def unseal(keys: list[Any], body: bytes) -> Any:
     """The Secret that the controller makes of a SealedSecret. Raises a ValueError that says why
     not.
     """
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+
     try:
         value = read_manifest(body)
         place, spec = value["metadata"], value["spec"]
@@ -176,9 +187,7 @@ def unseal(keys: list[Any], body: bytes) -> Any:
         size = int.from_bytes(blob[:2], "big")
         for key in keys:
             try:
-                session = key.decrypt(
-                    blob[2 : 2 + size], padding.OAEP(padding.MGF1(SHA256()), SHA256(), label)
-                )
+                session = key.decrypt(blob[2 : 2 + size], OAEP(MGF1(SHA256()), SHA256(), label))
                 data[name] = base64.b64encode(
                     AESGCM(session).decrypt(bytes(12), blob[2 + size :], None)
                 ).decode()
@@ -381,17 +390,21 @@ def around(secret: Any) -> tuple[str, str]:
 
 
 def _aes(session: bytes, body: bytes) -> bytes:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(session).encrypt(bytes(12), body, None)
 
 
 def encrypt(key: Any, session: bytes, label: bytes, body: bytes, old: str | None) -> str:
     """A value in base64; the old one, if its part that is AES is what would be made."""
+    from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+    from cryptography.hazmat.primitives.hashes import SHA256
+
     sealed = _aes(session, body)
     size = key.key_size // 8
     if old is not None:
         blob = _blob(old)
         if blob[:2] == struct.pack(">H", size) and blob[2 + size :] == sealed:
             return old
-    wrapped = key.encrypt(session, padding.OAEP(padding.MGF1(SHA256()), SHA256(), label))
+    wrapped = key.encrypt(session, OAEP(MGF1(SHA256()), SHA256(), label))
     return base64.b64encode(struct.pack(">H", len(wrapped)) + wrapped + sealed).decode()

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import yaml
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, FolderOnDisk, Json, SecretManifest, Topology
@@ -321,6 +319,8 @@ def _opens(key: bytes, value: str, additional: str) -> bool:
 
 def encrypt(key: bytes, path: tuple[str, ...] | None, value: str) -> str:
     """A value as SOPS writes it; `path` None is for the digest of a file."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     if not value:
         return value
     additional = TIME if path is None else ":".join(path) + ":"
@@ -333,6 +333,9 @@ def encrypt(key: bytes, path: tuple[str, ...] | None, value: str) -> str:
 
 def decrypt(key: bytes, value: str, additional: str) -> bytes:
     """The bytes of an encrypted value; raises `Refused`."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     match = _VALUE.match(value)
     if match is None:
         raise Refused("a value is not encrypted as SOPS does it")
