@@ -20,17 +20,7 @@ IRREGULAR = re.compile(
 NOT_PARTICIPLES = frozenset(("embed", "feed", "need", "seed", "shed", "speed"))
 """Words in -ed that are none."""
 NOT_YET = {
-    "delivery/argocd.py:ArgoCd.encrypted",
-    "delivery/delivery.py:Delivery.encrypted",
-    "delivery/flux.py:Flux.encrypted",
     "explain/__init__.py:named",
-    "stores/verify.py:listed",
-    "targets/charts.py:ChartTarget.checked",
-    "targets/charts.py:ChartTarget.merged",
-    "targets/istiooperator.py:IstioOperator.checked",
-    "targets/target.py:Target.checked",
-    "targets/values.py:Values.of",
-    "targets/values.py:stated",
 }
 """Names that still break the rules, as path:name; each goes with its renaming."""
 

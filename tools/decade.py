@@ -363,7 +363,7 @@ def planned(clusters: tuple[tuple[str, str], ...]) -> Plan:
     """The plan of a mesh of these clusters, each with its version, for what tokens do not matter to."""
     topology = topology_of(tuple((name, version, ()) for name, version in clusters), "shared")
     return planning.build_plan(
-        topology, KINDS["Istio"].traits(topology), planning.KnownClusters({}, {})
+        topology, KINDS["Istio"].plan_traits(topology), planning.KnownClusters({}, {})
     )
 
 
@@ -373,7 +373,8 @@ def several(clusters: tuple[tuple[str, str], ...], rotating: bool) -> Mapping[st
     plan = replace(planned(clusters), is_rotating_root=rotating)
     made = values.Values(plan)
     return {
-        name: made.of(member, {}).get("pilot", {}).get("env", {}).get(values.MULTIROOT) == "true"
+        name: made.build_overlay(member, {}).get("pilot", {}).get("env", {}).get(values.MULTIROOT)
+        == "true"
         for name, member in plan.members.items()
     }  # type: ignore[attr-defined]
 
@@ -828,7 +829,7 @@ class Decade:
                     coming.add((cluster.name, peer))
         servers = {name: Server(f"https://{name}.example:6443", b"") for name in self.clusters}
         known = planning.KnownClusters(servers, found, next_tokens=frozenset(coming))
-        plan = planning.build_plan(topology, KINDS["Istio"].traits(topology), known)
+        plan = planning.build_plan(topology, KINDS["Istio"].plan_traits(topology), known)
         self.planned = (stated, len(self.credentials)), plan
         return plan
 

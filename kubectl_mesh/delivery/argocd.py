@@ -10,7 +10,7 @@ a single wave, and Argo CD does not wait for the last wave (gitops-engine/pkg/sy
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from kubectl_mesh.delivery.delivery import Delivery, Encrypted
+from kubectl_mesh.delivery.delivery import Delivery, EncryptedResources
 from kubectl_mesh.delivery.removal import (
     APPLICATIONS,
     HUB,
@@ -62,13 +62,13 @@ class ArgoCd(Delivery):
     NEEDS_FINALIZER = True
     KEEP = ("argocd.argoproj.io/sync-options", "Prune=false,Delete=false")
 
-    def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
+    def list_objects(self, plan: Plan, *, hub: bool) -> dict[str, str]:
         """The objects by path; `hub`: the objects of stage 2 are for the cluster that Argo CD runs
         in.
         """
         made: dict[str, str] = {}
         above = {
-            "destination": {**HERE, "namespace": self.namespace(plan)},
+            "destination": {**HERE, "namespace": self.objects_namespace(plan)},
             "syncPolicy": {"automated": {"prune": True, "selfHeal": True}},
         }
         for name, member in plan.members.items():
@@ -93,9 +93,11 @@ class ArgoCd(Delivery):
         )
         return made
 
-    def encrypted(self, paths: Sequence[str]) -> Encrypted:
+    def list_encrypted(self, paths: Sequence[str]) -> EncryptedResources:
         """KSOPS decrypts them."""
-        return Encrypted(generator=".ksops.yaml", files=tuple(f"./{path}" for path in paths))
+        return EncryptedResources(
+            generator=".ksops.yaml", files=tuple(f"./{path}" for path in paths)
+        )
 
     def _application(
         self, plan: Plan, name: str, path: str, spec: dict[str, object], wave: int | None = None
@@ -113,7 +115,7 @@ class ArgoCd(Delivery):
             "metadata": {
                 **({"annotations": annotations} if annotations else {}),
                 "name": name,
-                "namespace": self.namespace(plan),
+                "namespace": self.objects_namespace(plan),
             },
             "spec": dict(sorted({**spec, "project": delivery.project, "source": source}.items())),
         }
@@ -133,7 +135,7 @@ class ArgoCd(Delivery):
             "syncOptions": ["SkipDryRunOnMissingResource=true"],
         }
         destination = (
-            {**HERE, "namespace": self.namespace(plan)}
+            {**HERE, "namespace": self.objects_namespace(plan)}
             if here
             else {"name": cluster.name, "namespace": cluster.namespace}
         )

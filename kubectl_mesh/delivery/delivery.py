@@ -10,7 +10,7 @@ from kubectl_mesh.delivery.removal import Installation, PlaneRemoval, Tool, kube
 from kubectl_mesh.model import Plan
 
 
-class Encrypted(NamedTuple):
+class EncryptedResources(NamedTuple):
     """How the kustomization of a stage has files that SOPS encrypted."""
 
     listed: tuple[str, ...] = ()
@@ -45,17 +45,17 @@ class Delivery(ABC):
     KEEP: ClassVar[tuple[str, str] | None] = None
     """The annotation by which it never deletes an object, whatever becomes of its file."""
 
-    def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
+    def list_objects(self, plan: Plan, *, hub: bool) -> dict[str, str]:
         """The objects of the tool by their path; `hub`: the control plane is for the cluster of the
         tool.
         """
         return {}
 
-    def encrypted(self, paths: Sequence[str]) -> Encrypted:
+    def list_encrypted(self, paths: Sequence[str]) -> EncryptedResources:
         """How a kustomization has the files that SOPS encrypted; by default it does not."""
-        return Encrypted()
+        return EncryptedResources()
 
-    def namespace(self, plan: Plan) -> str:
+    def objects_namespace(self, plan: Plan) -> str:
         """The namespace of its objects."""
         return plan.topology.delivery.namespace or self.NAMESPACE
 

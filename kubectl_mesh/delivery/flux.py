@@ -4,7 +4,7 @@ for the one before (kustomize.toolkit.fluxcd.io/v1).
 
 from collections.abc import Collection, Iterator, Sequence
 
-from kubectl_mesh.delivery.delivery import Delivery, Encrypted
+from kubectl_mesh.delivery.delivery import Delivery, EncryptedResources
 from kubectl_mesh.delivery.removal import (
     LAST,
     Installation,
@@ -46,7 +46,7 @@ class Flux(Delivery):
     DECRYPTS = True
     KEEP = ("kustomize.toolkit.fluxcd.io/prune", "disabled")
 
-    def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
+    def list_objects(self, plan: Plan, *, hub: bool) -> dict[str, str]:
         """The objects by path, a folder per cluster."""
         made: dict[str, str] = {}
         repository = document_text(self._repository(plan))
@@ -70,16 +70,16 @@ class Flux(Delivery):
             )
         return made
 
-    def encrypted(self, paths: Sequence[str]) -> Encrypted:
+    def list_encrypted(self, paths: Sequence[str]) -> EncryptedResources:
         """Flux decrypts what is listed."""
-        return Encrypted(listed=tuple(paths))
+        return EncryptedResources(listed=tuple(paths))
 
     def _repository(self, plan: Plan) -> dict[str, object]:
         delivery = plan.topology.delivery
         return {
             "apiVersion": "source.toolkit.fluxcd.io/v1",
             "kind": "GitRepository",
-            "metadata": {"name": SOURCE, "namespace": self.namespace(plan)},
+            "metadata": {"name": SOURCE, "namespace": self.objects_namespace(plan)},
             "spec": {
                 "interval": "1m",
                 "ref": {"branch": delivery.revision or "main"},
@@ -99,7 +99,10 @@ class Flux(Delivery):
         return {
             "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
             "kind": "Kustomization",
-            "metadata": {"name": kustomization_name(stage), "namespace": self.namespace(plan)},
+            "metadata": {
+                "name": kustomization_name(stage),
+                "namespace": self.objects_namespace(plan),
+            },
             "spec": {
                 **({"decryption": decryption} if is_encrypted else {}),
                 **({"dependsOn": [{"name": kustomization_name(before)}]} if before else {}),

@@ -15,7 +15,7 @@ from kubectl_mesh.model import Document, Topology
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.dumped_objects import DumpedObject
 from kubectl_mesh.operations.adopted_certificates import adopt_certificates
-from kubectl_mesh.targets.control_plane import judge_base
+from kubectl_mesh.targets.control_plane import check_base
 from kubectl_mesh.text import marked_text, path_text
 from kubectl_mesh.topology.names import derive_cluster_name
 from kubectl_mesh.workdir.base_file import parse_base
@@ -124,7 +124,7 @@ def _build_base(
     mains = [c.istiod_install for c in mesh.clusters if c.istiod_install is not None]
     for _ in range(_TRIES):
         text = base_documents.base_text(parts)
-        found = judge_base(parse_base(path, text.encode()), topology)
+        found = check_base(parse_base(path, text.encode()), topology)
         if not found.problems:
             return text
         dropped = [

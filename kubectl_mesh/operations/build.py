@@ -94,7 +94,7 @@ def _make_plan(inputs: CheckedInputs, sealed: SealedTree) -> Plan:
         sealed.read_token_dates(absent),
     )
     topology = inputs.topology
-    plan = make_plan(topology, inputs.target.traits(topology), known, inputs.directory)
+    plan = make_plan(topology, inputs.target.plan_traits(topology), known, inputs.directory)
     return replace(plan, is_rotating_root=ROTATION_FILE in inputs.certs_files)
 
 
@@ -124,7 +124,7 @@ def _mesh_warnings(
     tokens = [problem for found in token_findings(plan, now, DAY) for problem in found]
     yield from relocate_problems(directory, tokens, (p.where.file for p in tokens))
     for warning in (
-        *target.warnings(topology, pki),
+        *target.topology_warnings(topology, pki),
         *release_warnings(topology, inputs.base, target),
     ):
         if not (throwaway and warning.id == "certs-key-type" and pki.new_files):
@@ -132,7 +132,7 @@ def _mesh_warnings(
     yield from relocate_problems(
         directory, crl_support_warnings(topology, has_crl=pki.crl is not None)
     )
-    yield from target.lost_settings(plan, inputs.base) if inputs.base else ()
+    yield from target.overridden_settings(plan, inputs.base) if inputs.base else ()
 
 
 def _store_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
@@ -140,7 +140,7 @@ def _store_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
     topology = inputs.topology
     # Argo CD opens the secrets of all clusters by an identity that none of them has.
     shared = delivery_of(topology).CENTRAL
-    return store_of(topology).warnings(topology, inputs.sealing, shared_identity=shared)
+    return store_of(topology).recipient_warnings(topology, inputs.sealing, shared_identity=shared)
 
 
 def build_certificates(

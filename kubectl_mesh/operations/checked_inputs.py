@@ -15,7 +15,7 @@ from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations import base_file
 from kubectl_mesh.pki import rotation
 from kubectl_mesh.stores import sealed, store_of
-from kubectl_mesh.targets.control_plane import ControlPlane, judge_base
+from kubectl_mesh.targets.control_plane import ControlPlane, check_base
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.topology.peers import list_login_holders
 from kubectl_mesh.workdir.certs_folder import CertsFolder
@@ -131,7 +131,7 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
     """Checks what was read of a working directory; problems as in `check_directory`."""
     if inputs.server_cas.problems:
         raise MeshError(inputs.server_cas.problems)
-    control_plane = judge_base(inputs.base, inputs.topology)
+    control_plane = check_base(inputs.base, inputs.topology)
     topology = control_plane.topology or inputs.topology
     store_problems = list(store_of(topology).topology_problems(topology))
     servers = find_servers(topology, inputs.kubeconfig.document, inputs.server_cas.bodies)
@@ -179,7 +179,7 @@ def check_inputs(inputs: Inputs, machine: Machine) -> CheckedInputs:
 def _target_problems(control_plane: ControlPlane) -> Iterator[Problem]:
     """What of the topology the target cannot do; unknown while base.yaml is not a control plane."""
     if control_plane.topology is not None:
-        yield from control_plane.target.problems(control_plane.topology)
+        yield from control_plane.target.topology_problems(control_plane.topology)
 
 
 def _broken_inputs(
@@ -282,9 +282,11 @@ def _check_sealing(inputs: Inputs, machine: Machine) -> _Sealing:
         body = inputs.sealing_certificates.bodies.get(name)
         if body is None:
             continue
-        command = sealed.command(cluster, inputs.directory)
+        command = sealed.fetch_certificate_command(cluster, inputs.directory)
         try:
-            certificates[cluster.name], more = sealed.load(name, body, machine.now, command)
+            certificates[cluster.name], more = sealed.load_certificate(
+                name, body, machine.now, command
+            )
             warnings += relocate_problems(inputs.directory, more)
         except MeshError as error:
             problems += relocate_problems(

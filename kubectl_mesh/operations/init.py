@@ -23,7 +23,7 @@ from kubectl_mesh.operations.existing_topology import (
 from kubectl_mesh.operations.file_actions import FileAction, add_missing_file
 from kubectl_mesh.operations.new_topology import NewTopology, build_topology
 from kubectl_mesh.operations.stated_values import StatedValues
-from kubectl_mesh.targets.control_plane import judge_base
+from kubectl_mesh.targets.control_plane import check_base
 from kubectl_mesh.targets.target import Target
 from kubectl_mesh.workdir.base_file import read_base
 from kubectl_mesh.workdir.git_ignore import (
@@ -117,7 +117,7 @@ def _choose_target(directory: str, topology: Topology, kind: str, *, is_stated: 
     path = join_path(directory, BASE_FILE)
     if not os.path.lexists(path):
         return targets.KINDS[kind]
-    target = judge_base(read_base(directory), topology).target
+    target = check_base(read_base(directory), topology).target
     if is_stated and kind != target.KIND:
         raise refuse(
             path,

@@ -68,7 +68,7 @@ def plan_without_render(inputs: CheckedInputs, files: Sequence[str]) -> tuple[Pl
     """
     topology = inputs.topology
     known = KnownClusters(inputs.servers, inputs.logins)
-    known_plan = build_plan(topology, inputs.target.traits(topology), known, inputs.directory)
+    known_plan = build_plan(topology, inputs.target.plan_traits(topology), known, inputs.directory)
     rest = frozenset(
         c.name
         for c in topology.clusters

@@ -128,10 +128,12 @@ def _has_same_login(
     if key is None or lock is None:
         return False
     if _find_container(old) == SOPS and lock.recipients:
-        return sops.holds(old, sops.data_key(key, name, lock.recipients), peer, encoded.decode())
+        return sops.is_sealed_value(
+            old, sops.data_key(key, name, lock.recipients), peer, encoded.decode()
+        )
     if _find_container(old) == SEALED and name in members:
         label = f"{members[name].cluster.namespace}/istio-remote-secret-{peer}".encode()
-        return sealed.holds(
+        return sealed.is_sealed_value(
             old, sealed.session_key(key, lock.sealed_for or "", label, peer, config), peer, config
         )
     return False

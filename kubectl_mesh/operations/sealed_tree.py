@@ -91,7 +91,7 @@ class SealedTree:
         the store.
         """
         topology, where = self.inputs.topology, self.inputs.directory
-        waiting = store_of(topology).pending(topology, self.inputs.sealing, where)
+        waiting = store_of(topology).pending_certificates(topology, self.inputs.sealing, where)
         return [*waiting, *self._list_unsigned()]
 
     def _list_unsigned(self) -> list[Pending]:

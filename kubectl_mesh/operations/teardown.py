@@ -8,7 +8,7 @@ from kubectl_mesh.delivery.removal import Installation
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import Topology
 from kubectl_mesh.targets import teardown
-from kubectl_mesh.targets.control_plane import judge_base
+from kubectl_mesh.targets.control_plane import check_base
 from kubectl_mesh.targets.teardown import Command
 from kubectl_mesh.topology.peers import list_peers
 from kubectl_mesh.topology.selection import select_clusters
@@ -71,7 +71,7 @@ def _list_installations(
     directory: str, topology: Topology, leaving: frozenset[str]
 ) -> list[Installation]:
     """What is installed in these clusters, as base.yaml says it."""
-    read = judge_base(read_base(directory), topology)
+    read = check_base(read_base(directory), topology)
     if not read.has_known_fields:
         raise MeshError(read.problems)
     accounts = read.target.component_accounts

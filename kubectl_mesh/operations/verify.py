@@ -58,7 +58,7 @@ def verify_mesh(
     private_files.check_folders(paths.directory, paths.out)
     inputs = load_inputs(paths.directory, paths.kubeconfig, machine)
     opener = _read_identity(inputs, identity)
-    meant, folder = verify.Meant(), paths.tree
+    meant, folder = verify.ExpectedFiles(), paths.tree
     tree = SealedTree(inputs, folder, store=meant)
     build.build_mesh(inputs, machine.now, folder, sealed=tree, throwaway=True)
     only = select_clusters(inputs.topology, clusters) if clusters else None
@@ -111,11 +111,11 @@ def _read_identity(inputs: CheckedInputs, identity: str) -> Opener:
 
 
 def _folder_problems(
-    where: str, name: str, disk: FolderOnDisk, meant: verify.Meant, opener: Opener
+    where: str, name: str, disk: FolderOnDisk, meant: verify.ExpectedFiles, opener: Opener
 ) -> Iterator[Problem]:
     """What is wrong with the sealed files of a directory."""
     for path in sorted(path for directory, path in meant.public if directory == name):
-        yield from verify.listed(where, path, disk)
+        yield from verify.lock_problems(where, path, disk)
         if path not in disk.files:
             continue
         try:
@@ -130,7 +130,7 @@ def _folder_problems(
             )
             continue
         text = meant.text[name, path]
-        yield from verify.compare(
+        yield from verify.compare_manifests(
             f"{where}/{path}",
             document,
             parse_yaml(meant.public[name, path]),

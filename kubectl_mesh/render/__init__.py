@@ -74,11 +74,11 @@ class _Folders:
         files: dict[str, File] = {}
         sealed: dict[str, str] = {}
         if any(isinstance(text, SecretManifest) for text in texts.values()):
-            texts = {**texts, **self.store.beside(directory)}
+            texts = {**texts, **self.store.extra_files(directory)}
         for path in sorted(texts):
             text = texts[path]
             if isinstance(text, SecretManifest):
-                body, made_from = self.store.file(directory, path, text)
+                body, made_from = self.store.render_file(directory, path, text)
                 if made_from is not None:
                     sealed[path] = made_from
                 key = (body, self.store.private)
@@ -87,7 +87,7 @@ class _Folders:
             if key not in self._files:
                 self._files[key] = File(*key, hashlib.sha256(key[0]).hexdigest())
             files[path] = self._files[key]
-        return LockContent(files, sealed, self.store.head(directory) if sealed else {})
+        return LockContent(files, sealed, self.store.lock_fields(directory) if sealed else {})
 
 
 def _add_lock(content: LockContent, lock: LockFile) -> Folder:
@@ -103,7 +103,7 @@ def _list_cluster_files(
     plan, target = mesh.plan, mesh.target
     control_plane = target.control_plane(plan, mesh.base)
     secrets = remote_secrets.RemoteSecrets(plan, manifests)
-    legacy = not target.traits(plan.topology).finds_gateways_by_label
+    legacy = not target.plan_traits(plan.topology).finds_gateways_by_label
     members = {
         name: member for name, member in plan.members.items() if only is None or name in only
     }
@@ -168,4 +168,4 @@ def _list_mesh_files(mesh: RenderInputs, manifests: Manifests) -> Iterator[tuple
         yield BUNDLE_FOLDER, {**secrets, **kustomization}
     delivery = delivery_of(plan.topology)
     if delivery.DIRECTORY:
-        yield delivery.DIRECTORY, dict(delivery.files(plan, hub=mesh.target.HUB))
+        yield delivery.DIRECTORY, dict(delivery.list_objects(plan, hub=mesh.target.HUB))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from kubectl_mesh.delivery import delivery_of
-from kubectl_mesh.delivery.delivery import Encrypted
+from kubectl_mesh.delivery.delivery import EncryptedResources
 from kubectl_mesh.model import SecretManifest, Topology
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.yaml_io.templates import Manifests
@@ -29,7 +29,9 @@ def list_resources(
         if any(path.startswith("remote-secrets/") for path in files)
         else manifests.render
     )
-    encrypted = delivery_of(topology).encrypted(secret_paths) if secret_paths else Encrypted()
+    encrypted = (
+        delivery_of(topology).list_encrypted(secret_paths) if secret_paths else EncryptedResources()
+    )
     plain_paths = tuple(
         path for path in resources if path not in secret_paths or path in encrypted.listed
     )

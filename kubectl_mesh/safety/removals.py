@@ -49,10 +49,10 @@ class _RemovedObject(NamedTuple):
 def delete_commands(context: str, reference: ObjectReference, tool: Tool) -> list[str]:
     """The commands that delete an object, as far as the tool that applied it does not."""
     if not TOOLS[tool.name].RECONCILES:
-        return teardown.delete_object(context, *reference)
+        return teardown.object_delete_commands(context, *reference)
     # Argo CD deletes the Application, and without a finalizer nothing that its chart installed.
     is_application = TOOLS[tool.name].NEEDS_FINALIZER and reference.kind == "Application"
-    return [teardown.set_finalizer(tool, [reference.name])] if is_application else []
+    return [teardown.set_finalizer_command(tool, [reference.name])] if is_application else []
 
 
 def delete_control_plane_commands(
@@ -63,12 +63,16 @@ def delete_control_plane_commands(
     """
     if reference.kind != IstioOperator.KIND:
         return delete_commands(context, reference, tool)
-    return [] if reference.name == EAST_WEST else teardown.delete_release(context, revision)
+    return (
+        [] if reference.name == EAST_WEST else teardown.release_delete_commands(context, revision)
+    )
 
 
 def delete_remote_secret_commands(holder: Holder, tool: Tool) -> list[str]:
     """The commands by which a cluster that stays forgets a peer, as far as its tool does not."""
-    return [] if TOOLS[tool.name].RECONCILES else [teardown.forget_peer(holder, tool)]
+    return (
+        [] if TOOLS[tool.name].RECONCILES else [teardown.delete_remote_secret_command(holder, tool)]
+    )
 
 
 def list_needed_paths(render: PlannedRender) -> dict[str, list[str]]:
@@ -118,7 +122,7 @@ def list_removals(new: MeshState, render: PlannedRender, existing_files: RawTree
         g.reference.name for g in _in_stage(removed, 1) if g.reference.kind == "Application"
     ]
     before = (
-        (teardown.set_finalizer(tool, applications),)
+        (teardown.set_finalizer_command(tool, applications),)
         if applications and TOOLS[tool.name].NEEDS_FINALIZER
         else ()
     )

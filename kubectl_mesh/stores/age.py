@@ -37,9 +37,9 @@ def is_recipient(recipient: str) -> bool:
     return True
 
 
-def wrap(key: bytes, recipients: tuple[str, ...]) -> str:
+def wrap_data_key(key: bytes, recipients: tuple[str, ...]) -> str:
     """The data key for each recipient, encrypted by age, as the block `age` of a file."""
-    return block(
+    return age_block(
         {
             r: pyrage.encrypt(key, [pyrage.x25519.Recipient.from_str(r)], armored=True).decode()
             for r in recipients
@@ -47,7 +47,7 @@ def wrap(key: bytes, recipients: tuple[str, ...]) -> str:
     )
 
 
-def block(stanzas: Mapping[str, str]) -> str:
+def age_block(stanzas: Mapping[str, str]) -> str:
     """The wrapped keys by recipient, as the block `age` of a SOPS file."""
     return "  age:\n" + "".join(
         f'  - recipient: "{recipient}"\n    enc: |\n'
@@ -56,7 +56,7 @@ def block(stanzas: Mapping[str, str]) -> str:
     )
 
 
-def identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:
+def read_identities(name: str, body: bytes) -> Callable[[bytes], bytes | None]:
     """What unwraps data keys with the identities of a file, as age-keygen writes it. Raises a
     `MeshError` that shows none.
     """

@@ -44,7 +44,7 @@ def reader_path(topology: Topology, cluster: Cluster, peer: str = SHARED_READER)
     )
 
 
-def mark(prop: str) -> str:
+def property_mark(prop: str) -> str:
     """What stands for a property of the store in a text, until `remote_secret` makes a template of
     it.
     """
@@ -57,7 +57,7 @@ def _store(topology: Topology) -> dict[str, str]:
     return {"kind": kind, "name": name}
 
 
-def cacerts(
+def cacerts_text(
     topology: Topology, cluster: Cluster, annotations: Mapping[str, str], crl: bytes | None = None
 ) -> str:
     """The ExternalSecret that makes `cacerts`; all four files come from one entry, so they always
@@ -115,7 +115,7 @@ def _template(text: str) -> str:
     )
 
 
-def remote_secret(
+def remote_secret_text(
     topology: Topology, other: Cluster, namespace: str, peer: str, kubeconfig: str
 ) -> str:
     """The ExternalSecret that makes a remote secret; `kubeconfig` has marks where the store has
@@ -161,7 +161,7 @@ def remote_secret(
     )
 
 
-def push_token(topology: Topology, cluster: Cluster, peer: str = SHARED_READER) -> str:
+def push_secret_text(topology: Topology, cluster: Cluster, peer: str = SHARED_READER) -> str:
     """The PushSecret by which a cluster puts its reader's token into the store; the same object for
     every generation, for only one may push.
     """
@@ -204,7 +204,9 @@ class External(Store):
         """The store of a run."""
         return cls()
 
-    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
+    def render_file(
+        self, directory: str, path: str, secret: SecretManifest
+    ) -> tuple[bytes, str | None]:
         """Nothing secret comes into the tree."""
         raise AssertionError(f"{directory}/{path} is secret, and the store is external")
 
@@ -238,7 +240,7 @@ class External(Store):
         crl: bytes | None,
     ) -> str | None:
         """The ExternalSecret that makes `cacerts`."""
-        return cacerts(topology, cluster, annotations, crl)
+        return cacerts_text(topology, cluster, annotations, crl)
 
     @classmethod
     def remote_secret_object(
@@ -250,9 +252,9 @@ class External(Store):
     ) -> str | None:
         """The ExternalSecret that makes a remote secret."""
         namespace, peer = holder
-        return remote_secret(topology, cluster, namespace, peer, kubeconfig(mark))
+        return remote_secret_text(topology, cluster, namespace, peer, kubeconfig(property_mark))
 
     @classmethod
     def token_object(cls, topology: Topology, cluster: Cluster, peer: str) -> str | None:
         """The PushSecret by which a cluster puts its token into the store."""
-        return push_token(topology, cluster, peer)
+        return push_secret_text(topology, cluster, peer)

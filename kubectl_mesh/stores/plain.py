@@ -22,7 +22,9 @@ class Plain(Store):
         """The store of a run."""
         return cls()
 
-    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
+    def render_file(
+        self, directory: str, path: str, secret: SecretManifest
+    ) -> tuple[bytes, str | None]:
         """The bytes of a file; the lock says nothing of it."""
         assert secret.text is not None
         if secret.text not in self._bytes:

@@ -23,7 +23,7 @@ import yaml
 from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import Cluster, FolderOnDisk, Pending, SecretManifest, Topology
-from kubectl_mesh.stores.sealing import Opener, Sealing, digest
+from kubectl_mesh.stores.sealing import Opener, Sealing, digest_parts
 from kubectl_mesh.stores.store import Certificate, Certificates, Health, StoreInputs
 from kubectl_mesh.workdir.places import sealing_certificate_file
 from kubectl_mesh.yaml_io.manifest import read_manifest
@@ -37,7 +37,7 @@ SHORTEST = 2048
 _LINE = re.compile(rb'^    ("?)([-._a-zA-Z0-9]+)\1: "([A-Za-z0-9+/=]+)"$', re.MULTILINE)
 
 
-def command(cluster: Cluster, directory: str) -> str:
+def fetch_certificate_command(cluster: Cluster, directory: str) -> str:
     """The command that fetches it."""
     path = join_path(directory, sealing_certificate_file(cluster.name))
     return (
@@ -45,7 +45,7 @@ def command(cluster: Cluster, directory: str) -> str:
     )
 
 
-def load(
+def load_certificate(
     name: str, pem: bytes, now: datetime, fetch: str
 ) -> tuple[Certificate, tuple[Problem, ...]]:
     """A controller's certificate, and what deserves a warning; `fetch` is the command that gets it.
@@ -104,7 +104,7 @@ def _certificate_fault(
     return None
 
 
-def private_keys(name: str, pem: bytes) -> list[Any]:
+def load_private_keys(name: str, pem: bytes) -> list[Any]:
     """The private keys of a controller, one PEM after the other. Raises a `MeshError` that shows
     none.
     """
@@ -143,14 +143,14 @@ def private_keys(name: str, pem: bytes) -> list[Any]:
     return found
 
 
-def is_for(keys: list[Any], certificate: Certificate | None) -> bool:
+def is_key_for(keys: list[Any], certificate: Certificate | None) -> bool:
     """Whether one of the keys belongs to a certificate."""
     return certificate is not None and any(
         k.public_key().public_numbers() == certificate.key.public_numbers() for k in keys
     )
 
 
-def unseal(keys: list[Any], body: bytes) -> Any:
+def unseal_secret(keys: list[Any], body: bytes) -> Any:
     """The Secret that the controller makes of a SealedSecret. Raises a ValueError that says why
     not.
     """
@@ -234,14 +234,14 @@ class SealedSecrets(Sealing):
     @classmethod
     def read_identity(cls, name: str, body: bytes, certificates: Certificates) -> Opener:
         """What the keys of a controller open."""
-        keys = private_keys(name, body)
+        keys = load_private_keys(name, body)
         return Opener(
-            lambda directory, disk: is_for(keys, certificates.get(directory)),
-            lambda directory, file: unseal(keys, file),
+            lambda directory, disk: is_key_for(keys, certificates.get(directory)),
+            lambda directory, file: unseal_secret(keys, file),
         )
 
     @classmethod
-    def warnings(
+    def recipient_warnings(
         cls, topology: Topology, certificates: Certificates, *, shared_identity: bool
     ) -> Iterator[Problem]:
         """Controllers with the same key."""
@@ -259,13 +259,13 @@ class SealedSecrets(Sealing):
                     Place(own),
                     f"has the key of {first} too: either it is the wrong one, and"
                     " nothing opens here; or each controller opens the CA key of the other",
-                    f"fetch it anew: {command(cluster, '.')}",
+                    f"fetch it anew: {fetch_certificate_command(cluster, '.')}",
                     "recipient-shared",
                     code="controller-key-shared",
                 )
 
     @classmethod
-    def pending(
+    def pending_certificates(
         cls, topology: Topology, certificates: Certificates, directory: str
     ) -> list[Pending]:
         """The certificates of controllers that are not here."""
@@ -276,21 +276,23 @@ class SealedSecrets(Sealing):
                 "the certificate of its Sealed Secrets controller"
                 f" ({join_path(directory, sealing_certificate_file(c.name))})",
                 "all but its namespace",
-                command(c, directory),
+                fetch_certificate_command(c, directory),
             )
             for c in topology.clusters
             if c.primary is None and c.name not in certificates
         ]
 
-    def whom(self, directory: str) -> bytes:
+    def recipients_id(self, directory: str) -> bytes:
         """The certificate."""
         return self.certificates[directory].fingerprint.encode()
 
-    def head(self, directory: str) -> dict[str, object]:
+    def lock_fields(self, directory: str) -> dict[str, object]:
         """Who can open the directory."""
         return {"store": self.NAME, "sealed_for": self.certificates[directory].fingerprint}
 
-    def seal(self, directory: str, path: str, secret: SecretManifest, old: bytes | None) -> bytes:
+    def seal_file(
+        self, directory: str, path: str, secret: SecretManifest, old: bytes | None
+    ) -> bytes:
         """The file, with the values of `old` that are still right."""
         assert secret.text is not None
         assert self.key is not None
@@ -300,7 +302,7 @@ class SealedSecrets(Sealing):
         values = {}
         for name, body in data.items():
             session = session_key(self.key, certificate.fingerprint, label, name, body)
-            values[name] = encrypt(certificate.key, session, label, body, there.get(name))
+            values[name] = encrypt_value(certificate.key, session, label, body, there.get(name))
         return _file(head, values, tail)
 
     def _parts(self, plain: str) -> tuple[bytes, dict[str, bytes], tuple[str, str]]:
@@ -314,11 +316,11 @@ class SealedSecrets(Sealing):
             found = self._parsed[plain] = (
                 label,
                 {name: base64.b64decode(body) for name, body in value["data"].items()},
-                around(value),
+                manifest_frame(value),
             )
         return found
 
-    def reads(self, directory: str, public: str, old: bytes) -> bool:
+    def is_current(self, directory: str, public: str, old: bytes) -> bool:
         """Whether all but the values is as it would be sealed, and each value is as long as its
         wrapped key asks for.
         """
@@ -340,12 +342,12 @@ def session_key(seal_key: bytes, fingerprint: str, label: bytes, name: str, body
     """The session key of one value for one certificate."""
     return hmac.digest(
         seal_key,
-        digest(b"kubectl-mesh sealed 1", fingerprint.encode(), label, name.encode(), body),
+        digest_parts(b"kubectl-mesh sealed 1", fingerprint.encode(), label, name.encode(), body),
         "sha256",
     )
 
 
-def holds(old: bytes, session: bytes, name: str, body: bytes) -> bool:
+def is_sealed_value(old: bytes, session: bytes, name: str, body: bytes) -> bool:
     """Whether a file that we sealed has this value, whatever wraps its session key."""
     blob = _blob(_there(old).get(name, ""))
     return blob[2 + int.from_bytes(blob[:2], "big") :] == _aes(session, body)
@@ -367,7 +369,7 @@ def _blob(encoded: str) -> bytes:
         return b""
 
 
-def around(secret: Any) -> tuple[str, str]:
+def manifest_frame(secret: Any) -> tuple[str, str]:
     """What of a SealedSecret stands before its values, and what after; what keeps a tool from
     deleting the Secret has to stand on both.
     """
@@ -395,7 +397,7 @@ def _aes(session: bytes, body: bytes) -> bytes:
     return AESGCM(session).encrypt(bytes(12), body, None)
 
 
-def encrypt(key: Any, session: bytes, label: bytes, body: bytes, old: str | None) -> str:
+def encrypt_value(key: Any, session: bytes, label: bytes, body: bytes, old: str | None) -> str:
     """A value in base64; the old one, if its part that is AES is what would be made."""
     from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
     from cryptography.hazmat.primitives.hashes import SHA256

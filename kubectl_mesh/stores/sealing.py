@@ -32,7 +32,7 @@ def read_key(body: bytes) -> bytes | None:
     return key if len(key) == LENGTH else None
 
 
-def digest(*parts: bytes) -> bytes:
+def digest_parts(*parts: bytes) -> bytes:
     """SHA-256 over parts, each with its length before it, so that no two lists of parts are the
     same.
     """
@@ -91,28 +91,32 @@ class Sealing(Store):
         """
 
     @abstractmethod
-    def whom(self, directory: str) -> bytes:
+    def recipients_id(self, directory: str) -> bytes:
         """For whom a directory is sealed, so that a change of it is seen."""
 
     @abstractmethod
-    def seal(self, directory: str, path: str, secret: SecretManifest, old: bytes | None) -> bytes:
+    def seal_file(
+        self, directory: str, path: str, secret: SecretManifest, old: bytes | None
+    ) -> bytes:
         """Seals, with all of `old` that is still right."""
 
     @abstractmethod
-    def reads(self, directory: str, public: str, old: bytes) -> bool:
+    def is_current(self, directory: str, public: str, old: bytes) -> bool:
         """Whether everything in a sealed file that can be read without a key is as it would be
         sealed today.
         """
 
-    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
+    def render_file(
+        self, directory: str, path: str, secret: SecretManifest
+    ) -> tuple[bytes, str | None]:
         """The bytes of a file, and what they were made from as far as that is public."""
-        made_from = digest(secret.public_text.encode(), self.whom(directory)).hex()
+        made_from = digest_parts(secret.public_text.encode(), self.recipients_id(directory)).hex()
         disk = self.before(directory)
         found = disk.files.get(path) if disk is not None else None
         old = found[0] if found is not None else None
         if self.key is not None and secret.text is not None:
             self.used = True
-            return self.seal(directory, path, secret, old), made_from
+            return self.seal_file(directory, path, secret, old), made_from
         listed = (
             disk is not None
             and old is not None
@@ -120,7 +124,7 @@ class Sealing(Store):
             and disk.locked_digests.get(path) == hashlib.sha256(old).hexdigest()
         )
         # A lock is a file like any other: who edits a sealed file may edit that too.
-        if listed and old is not None and self.reads(directory, secret.public_text, old):
+        if listed and old is not None and self.is_current(directory, secret.public_text, old):
             self.unproven = self.unproven or secret.text is not None
             return old, made_from
         was = None if disk is None else disk.sealed_digests.get(path)

@@ -23,7 +23,7 @@ import yaml
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, FolderOnDisk, Json, SecretManifest, Topology
 from kubectl_mesh.stores import age
-from kubectl_mesh.stores.sealing import Opener, Sealing, digest
+from kubectl_mesh.stores.sealing import Opener, Sealing, digest_parts
 from kubectl_mesh.stores.store import Certificates, StoreInputs
 from kubectl_mesh.text import value_text
 from kubectl_mesh.yaml_io.lookup import items_at, text_at
@@ -55,7 +55,7 @@ _MAC = re.compile(rb'^ +mac: "?(ENC\[[^\]\n]*\])"?$', re.MULTILINE)
 _WHEN = re.compile(rb'^ +lastmodified: "?([^"\n]*)"?$', re.MULTILINE)
 
 
-class Refused(ValueError):  # noqa: N818 -- it is an answer
+class SopsError(ValueError):
     """Why a file is not opened."""
 
 
@@ -105,12 +105,12 @@ class Sops(Sealing):
     @classmethod
     def read_identity(cls, name: str, body: bytes, certificates: Certificates) -> Opener:
         """What an age identity opens."""
-        unwrap = age.identities(name, body)
+        unwrap = age.read_identities(name, body)
         return Opener(
             lambda directory, disk: any(
-                is_for(disk.files[p][0], unwrap) for p in disk.sealed_digests if p in disk.files
+                can_open(disk.files[p][0], unwrap) for p in disk.sealed_digests if p in disk.files
             ),
-            lambda directory, file: unseal(file, unwrap).document,
+            lambda directory, file: open_file(file, unwrap).document,
         )
 
     @classmethod
@@ -135,7 +135,7 @@ class Sops(Sealing):
                 )
 
     @classmethod
-    def warnings(
+    def recipient_warnings(
         cls, topology: Topology, certificates: Certificates, *, shared_identity: bool
     ) -> Iterator[Problem]:
         """Recipients that open the secrets of several clusters."""
@@ -173,15 +173,15 @@ class Sops(Sealing):
                         code="recipient-of-all-clusters",
                     )
 
-    def whom(self, directory: str) -> bytes:
+    def recipients_id(self, directory: str) -> bytes:
         """The recipients."""
         return "\n".join(self.recipients[directory]).encode()
 
-    def head(self, directory: str) -> dict[str, object]:
+    def lock_fields(self, directory: str) -> dict[str, object]:
         """Who can open the directory."""
         return {"store": self.NAME, "recipients": tuple(self.recipients[directory])}
 
-    def beside(self, directory: str) -> dict[str, str]:
+    def extra_files(self, directory: str) -> dict[str, str]:
         """The settings for sops itself."""
         rule = {
             "path_regex": r"\.yaml$",
@@ -190,15 +190,17 @@ class Sops(Sealing):
         }
         return {CONFIG: dump_yaml({"creation_rules": [rule]})}
 
-    def seal(self, directory: str, path: str, secret: SecretManifest, old: bytes | None) -> bytes:
+    def seal_file(
+        self, directory: str, path: str, secret: SecretManifest, old: bytes | None
+    ) -> bytes:
         """The file; `old` tells nothing that is not known without it, but for the wrapped keys."""
         assert secret.text is not None
         key, wrapped = self._key(directory)
         data, head, mac = self._parts(secret.text)
-        values = {name: encrypt(key, ("data", name), value) for name, value in data.items()}
-        return _file(head, values, wrapped, encrypt(key, None, mac)).encode()
+        values = {name: encrypt_value(key, ("data", name), value) for name, value in data.items()}
+        return _file(head, values, wrapped, encrypt_value(key, None, mac)).encode()
 
-    def reads(self, directory: str, public: str, old: bytes) -> bool:
+    def is_current(self, directory: str, public: str, old: bytes) -> bool:
         """Whether all but the encrypted values is as it would be sealed, with the wrapped keys that
         the other files of the directory have.
         """
@@ -206,7 +208,7 @@ class Sops(Sealing):
         wanted = _file(
             head,
             dict.fromkeys(data, "\0"),
-            age.block(dict.fromkeys(self.recipients[directory], "")),
+            age.age_block(dict.fromkeys(self.recipients[directory], "")),
             "\0",
         )
         if _without_values(old) != wanted.encode():
@@ -236,7 +238,7 @@ class Sops(Sealing):
             value = yaml.load(plain, Loader=yaml.CSafeLoader)
             head, _, _ = plain.partition("\ndata:\n")
             assert list(value)[-1] == "data", "a Secret ends with its data"
-            found = self._parsed[plain] = (value["data"], head + "\n", checksum(value))
+            found = self._parsed[plain] = (value["data"], head + "\n", document_checksum(value))
         return found
 
     def _key(self, directory: str) -> tuple[bytes, str]:
@@ -249,7 +251,7 @@ class Sops(Sealing):
             key = data_key(self.key, directory, recipients)
             self._keys[directory] = (
                 key,
-                self._wrapped_before(directory, key) or age.wrap(key, recipients),
+                self._wrapped_before(directory, key) or age.wrap_data_key(key, recipients),
             )
         return self._keys[directory]
 
@@ -278,7 +280,7 @@ class Sops(Sealing):
             ):
                 continue
             if _opens(key, mac[1].decode("ascii", "replace"), when[1].decode("ascii", "replace")):
-                return age.block({r: stanzas[r].decode() for r in self.recipients[directory]})
+                return age.age_block({r: stanzas[r].decode() for r in self.recipients[directory]})
         return None
 
 
@@ -290,14 +292,16 @@ def data_key(seal_key: bytes, directory: str, recipients: Iterable[str]) -> byte
     """The data key of a directory for some recipients."""
     return hmac.digest(
         seal_key,
-        digest(b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)),
+        digest_parts(
+            b"kubectl-mesh sops 1", directory.encode(), *sorted(r.encode() for r in recipients)
+        ),
         "sha256",
     )
 
 
-def holds(old: bytes, key: bytes, name: str, value: str) -> bool:
+def is_sealed_value(old: bytes, key: bytes, name: str, value: str) -> bool:
     """Whether a file that we sealed with a data key has this under `data`."""
-    return encrypt(key, ("data", name), value).encode() in old
+    return encrypt_value(key, ("data", name), value).encode() in old
 
 
 def _file(head: str, values: Mapping[str, str], wrapped: str, mac: str) -> str:
@@ -311,13 +315,13 @@ def _file(head: str, values: Mapping[str, str], wrapped: str, mac: str) -> str:
 
 def _opens(key: bytes, value: str, additional: str) -> bool:
     try:
-        decrypt(key, value, additional)
-    except Refused:
+        decrypt_value(key, value, additional)
+    except SopsError:
         return False
     return True
 
 
-def encrypt(key: bytes, path: tuple[str, ...] | None, value: str) -> str:
+def encrypt_value(key: bytes, path: tuple[str, ...] | None, value: str) -> str:
     """A value as SOPS writes it; `path` None is for the digest of a file."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -325,37 +329,37 @@ def encrypt(key: bytes, path: tuple[str, ...] | None, value: str) -> str:
         return value
     additional = TIME if path is None else ":".join(path) + ":"
     body = value.encode()
-    vector = hmac.digest(key, digest(b"iv", additional.encode(), body), "sha256")
+    vector = hmac.digest(key, digest_parts(b"iv", additional.encode(), body), "sha256")
     sealed = AESGCM(key).encrypt(vector, body, additional.encode())
     parts = (base64.b64encode(part).decode() for part in (sealed[:-16], vector, sealed[-16:]))
     return "ENC[AES256_GCM,data:{},iv:{},tag:{},type:str]".format(*parts)
 
 
-def decrypt(key: bytes, value: str, additional: str) -> bytes:
+def decrypt_value(key: bytes, value: str, additional: str) -> bytes:
     """The bytes of an encrypted value; raises `Refused`."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     match = _VALUE.match(value)
     if match is None:
-        raise Refused("a value is not encrypted as SOPS does it")
+        raise SopsError("a value is not encrypted as SOPS does it")
     try:
         data, vector, tag = (base64.b64decode(part, validate=True) for part in match.groups()[:3])
         return AESGCM(key).decrypt(vector, data + tag, additional.encode())
     except (InvalidTag, ValueError, binascii.Error, OverflowError):
-        raise Refused("a value was changed, or encrypted for another place") from None
+        raise SopsError("a value was changed, or encrypted for another place") from None
 
 
-def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def list_leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The values of a document in its order; an item of a list has the path of the list, null is
     none.
     """
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from leaves(item, (*path, str(key)))
+            yield from list_leaves(item, (*path, str(key)))
     elif isinstance(value, list):
         for item in value:
-            yield from leaves(item, path)
+            yield from list_leaves(item, path)
     elif value is not None:
         yield path, value
 
@@ -368,15 +372,15 @@ def plain_bytes(value: Any) -> bytes:
         return b"True" if value else b"False"
     if isinstance(value, int):
         return str(value).encode()
-    raise Refused(
+    raise SopsError(
         f"holds a {type(value).__name__}, which is written one way here and another there"
     )
 
 
-def checksum(document: Any) -> str:
+def document_checksum(document: Any) -> str:
     """SHA-512 over all values of a document, in upper-case hex."""
     made = hashlib.sha512()
-    for _, value in leaves(document):
+    for _, value in list_leaves(document):
         made.update(plain_bytes(value))
     return made.hexdigest().upper()
 
@@ -389,14 +393,14 @@ class Opened:
     recipients: tuple[str, ...]
 
 
-def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
+def open_file(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
     """Opens a file; `unwrap` gives the data key of one recipient's text, None where that is for
     somebody else. Raises `Refused`.
     """
     try:
         document = read_manifest(body)
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise SopsError(str(error)) from None
     block: Any = document.pop("sops", None) if isinstance(document, dict) else None
     try:
         recipients = tuple(str(entry["recipient"]) for entry in block["age"])
@@ -408,12 +412,12 @@ def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
         )
         partial = bool(block.get("mac_only_encrypted"))
     except (TypeError, KeyError, AttributeError):
-        raise Refused("is no SOPS file for age recipients") from None
+        raise SopsError("is no SOPS file for age recipients") from None
     if regex != ENCRYPTED_REGEX or partial:
-        raise Refused("has other rules than ours for what is encrypted")
+        raise SopsError("has other rules than ours for what is encrypted")
     key = next((k for k in map(unwrap, wrapped) if k is not None), None)
     if key is None or len(key) != 32:
-        raise Refused("is not encrypted for this identity")
+        raise SopsError("is not encrypted for this identity")
     wanted = re.compile(regex)
 
     def clear(value: Any, path: tuple[str, ...]) -> Any:
@@ -423,17 +427,17 @@ def unseal(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> Opened:
             return [clear(v, path) for v in value]
         if value in (None, "") or not any(map(wanted.search, path)):
             return value
-        return decrypt(key, str(value), ":".join(path) + ":").decode()
+        return decrypt_value(key, str(value), ":".join(path) + ":").decode()
 
     document = {k: clear(v, (str(k),)) for k, v in document.items()}
     if not hmac.compare_digest(
-        decrypt(key, mac, when).decode("ascii", "replace"), checksum(document)
+        decrypt_value(key, mac, when).decode("ascii", "replace"), document_checksum(document)
     ):
-        raise Refused("something in it was changed since it was sealed: its MAC does not match")
+        raise SopsError("something in it was changed since it was sealed: its MAC does not match")
     return Opened(document, recipients)
 
 
-def is_for(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> bool:
+def can_open(body: bytes, unwrap: Callable[[bytes], bytes | None]) -> bool:
     """Whether one of the wrapped keys of a file opens."""
     return any(unwrap(wrapped) is not None for _, wrapped in _stanzas(body))
 

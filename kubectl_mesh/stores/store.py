@@ -91,14 +91,16 @@ class Store(ABC):
         """The store of a run."""
 
     @abstractmethod
-    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
+    def render_file(
+        self, directory: str, path: str, secret: SecretManifest
+    ) -> tuple[bytes, str | None]:
         """The bytes of a file, and what the lock says of what they were made from."""
 
-    def head(self, directory: str) -> dict[str, object]:
+    def lock_fields(self, directory: str) -> dict[str, object]:
         """What the lock says of the directory, as fields of a `LockFile`."""
         return {}
 
-    def beside(self, directory: str) -> dict[str, str]:
+    def extra_files(self, directory: str) -> dict[str, str]:
         """Files of the store's own in a directory that holds secrets, by path."""
         return {}
 
@@ -172,7 +174,7 @@ class Store(ABC):
         return iter(())
 
     @classmethod
-    def warnings(
+    def recipient_warnings(
         cls, topology: Topology, certificates: Certificates, *, shared_identity: bool
     ) -> Iterator[Problem]:
         """Clusters of which one opens the secrets of another; `shared_identity`: what applies the
@@ -181,7 +183,7 @@ class Store(ABC):
         return iter(())
 
     @classmethod
-    def pending(
+    def pending_certificates(
         cls, topology: Topology, certificates: Certificates, directory: str
     ) -> list[Pending]:
         """What clusters wait for before anything can be sealed for them."""

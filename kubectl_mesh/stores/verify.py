@@ -16,7 +16,7 @@ from kubectl_mesh.stores.store import Store, StoreInputs
 REPAIR = "render it again where the keys and credentials are, and look at how it came to be so"
 
 
-class Meant(Store):
+class ExpectedFiles(Store):
     """A store that writes nothing: it keeps what a render means to seal, by directory and path."""
 
     def __init__(self) -> None:
@@ -28,13 +28,15 @@ class Meant(Store):
         """The store of a run."""
         return cls()
 
-    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
+    def render_file(
+        self, directory: str, path: str, secret: SecretManifest
+    ) -> tuple[bytes, str | None]:
         """Keeps a file."""
         self.public[directory, path], self.text[directory, path] = secret.public_text, secret.text
         return b"", None
 
 
-def listed(where: str, path: str, disk: FolderOnDisk) -> Iterator[Problem]:
+def lock_problems(where: str, path: str, disk: FolderOnDisk) -> Iterator[Problem]:
     """A sealed file that the lock does not list, or lists otherwise."""
     found = disk.files.get(path)
     if found is None:
@@ -51,7 +53,9 @@ def listed(where: str, path: str, disk: FolderOnDisk) -> Iterator[Problem]:
         )
 
 
-def compare(place: str, opened: Any, public: Any, text: Any, read: Any) -> Iterator[Problem]:
+def compare_manifests(
+    place: str, opened: Any, public: Any, text: Any, read: Any
+) -> Iterator[Problem]:
     """What differs between an opened manifest and what a render would seal: `public` with
     `SEALED_PLACEHOLDER` for what is secret, `text` all of it, or None.
 

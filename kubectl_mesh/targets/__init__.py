@@ -41,7 +41,7 @@ def is_applied(kind: str) -> bool:
     return target is None or target.APPLIED
 
 
-def choose(base: Sequence[Document]) -> Target:
+def choose_target(base: Sequence[Document]) -> Target:
     """The target of a base.yaml, by its first document; without one, Istio 1.4's, as the old tool
     had it.
     """
@@ -53,11 +53,11 @@ def choose(base: Sequence[Document]) -> Target:
     return target
 
 
-def parts(base: Sequence[Document], target: Target) -> dict[str, Document]:
+def documents_by_part(base: Sequence[Document], target: Target) -> dict[str, Document]:
     """The documents of a base.yaml by what they customise, in the order of the target's schemas."""
     found: dict[str, Document] = {}
     problems: list[Problem] = []
-    by_kind = target.part({"kind": target.KIND}) == target.KIND
+    by_kind = target.part_name({"kind": target.KIND}) == target.KIND
     for index, document in enumerate(base):
         try:
             kinds = target.SCHEMAS.keys() if by_kind else (target.KIND,)
@@ -66,7 +66,7 @@ def parts(base: Sequence[Document], target: Target) -> dict[str, Document]:
             problems += error.problems
             continue
         assert isinstance(document.value, dict)
-        name = target.part(document.value)
+        name = target.part_name(document.value)
         problem = _part_problem(document, name, target, is_first=index == 0, known=found)
         if problem is None:
             found[name] = document

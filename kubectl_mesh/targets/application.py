@@ -81,11 +81,11 @@ spec:
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster an Application for each chart."""
         wanted = charts.ChartPlan(plan, self.base_values(base))
-        under = {part: self.merged(base, part) for part in charts.ORDER}
+        under = {part: self.base_object(base, part) for part in charts.ORDER}
 
         def of(member: Member) -> Iterator[PlaneFile]:
             waves: dict[str, int] = {}
-            for chart in wanted.charts(member):
+            for chart in wanted.list_charts(member):
                 part, below = chart.part, under[chart.part]
                 waves[chart.release] = 1 + max((waves[after] for after in chart.after), default=-1)
                 namespace = self.chart_namespace(base, part, member.cluster)
@@ -119,7 +119,7 @@ def _spec(
     where: dict[str, object] = (
         {"name": cluster.name} if delivery_of(topology).CENTRAL else dict(HERE)
     )
-    stated = _listed(base, ("spec", "syncPolicy"), "syncOptions")
+    stated = _base_list(base, ("spec", "syncPolicy"), "syncOptions")
     # CRDs are too large for the annotation of a client-side apply; and what is ignored below must
     # not be written back.
     options = [
@@ -130,23 +130,23 @@ def _spec(
         # Argo CD refuses one with both a name and a server.
         "destination": Replacement({**where, "namespace": namespace}),
         **(
-            {"ignoreDifferences": [*_listed(base, ("spec",), "ignoreDifferences"), *IGNORED]}
+            {"ignoreDifferences": [*_base_list(base, ("spec",), "ignoreDifferences"), *IGNORED]}
             if chart.part in ("base", "istiod")
             else {}
         ),
-        "project": values.stated(base, ("spec",)).get("project", topology.delivery.project),
+        "project": values.stated_values(base, ("spec",)).get("project", topology.delivery.project),
         "source": {
             "chart": chart.part,
             "helm": {"releaseName": chart.release, "valuesObject": chart.values},
             # Argo CD knows a registry of charts by a URL without its scheme.
-            "repoURL": charts.url(topology).removeprefix("oci://"),
+            "repoURL": charts.repository_url(topology).removeprefix("oci://"),
             "targetRevision": chart.version,
         },
         "syncPolicy": {"syncOptions": options},
     }
 
 
-def _listed(base: Json, path: tuple[str, ...], key: str) -> list[object]:
+def _base_list(base: Json, path: tuple[str, ...], key: str) -> list[object]:
     """What base.yaml lists there, to which the mesh adds, for a list is replaced as a whole."""
-    found = values.stated(base, path).get(key)
+    found = values.stated_values(base, path).get(key)
     return found if isinstance(found, list) else []

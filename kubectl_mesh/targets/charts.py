@@ -66,7 +66,7 @@ class ChartTarget(ModernTarget):
     def chart_namespace(self, base: Base, part: str, cluster: Cluster) -> str:
         """The namespace that a chart is installed into."""
 
-    def part(self, value: Mapping[str, Json]) -> str:
+    def part_name(self, value: Mapping[str, Json]) -> str:
         """What a document of base.yaml customises: the chart that it names."""
         # The schema reports a name that is not a text.
         chart = stated_at(value, self.CHART)
@@ -77,20 +77,20 @@ class ChartTarget(ModernTarget):
         found = _VERSION.match(str(value))
         return None if found is None else found[1]
 
-    def checked(
+    def list_schemas(
         self, part: str, topology: Topology, read: ReadSchema
     ) -> Iterator[tuple[Path, Mapping[str, object]]]:
         """Where a document of base.yaml holds values, and their schema."""
         schema = (
-            values.schema(read, chart=True, more={})
+            values.values_schema(read, chart=True, more={})
             if part == "istiod"
             else read(f"values/{part}.json")
         )
         yield self.VALUES, schema
 
-    def platform(self, base: Base, topology: Topology) -> str | None:
+    def stated_platform(self, base: Base, topology: Topology) -> str | None:
         """The platform that the values of istiod state."""
-        return stated_platform(values.stated(base["istiod"].value, self.VALUES))
+        return stated_platform(values.stated_values(base["istiod"].value, self.VALUES))
 
     def base_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
         """What is wrong with a base.yaml beyond its schema."""
@@ -100,7 +100,7 @@ class ChartTarget(ModernTarget):
         if "base" in base:
             yield from reader_problems(base["base"], self.VALUES, topology, creates=True)
         service = (
-            values.stated(base["gateway"].value, (*self.VALUES, "service"))
+            values.stated_values(base["gateway"].value, (*self.VALUES, "service"))
             if "gateway" in base
             else {}
         )
@@ -153,11 +153,11 @@ class ChartTarget(ModernTarget):
     def base_values(self, base: Base) -> dict[str, dict[str, Any]]:
         """The values of base.yaml by chart."""
         return {
-            part: dict(values.stated(document.value, self.VALUES))
+            part: dict(values.stated_values(document.value, self.VALUES))
             for part, document in base.items()
         }
 
-    def merged(self, base: Base, part: str) -> Json:
+    def base_object(self, base: Base, part: str) -> Json:
         """The object that a chart's is laid over: the main document without its values, and the
         chart's own over it.
         """
@@ -175,7 +175,7 @@ class ChartPlan:
         self.plan, self.base = plan, base
         self._values = values.Values(plan)
 
-    def charts(self, member: Member) -> Iterator[Chart]:
+    def list_charts(self, member: Member) -> Iterator[Chart]:
         """The charts of a cluster, in the order in which they are installed."""
         cluster, topology = member.cluster, self.plan.topology
         yield self._definitions(member)
@@ -195,13 +195,17 @@ class ChartPlan:
                 "istioNamespace": cluster.namespace,
                 "multiCluster": {"clusterName": cluster.name},
                 "network": cluster.network,
-                **values.ztunnel(topology),
+                **values.ztunnel_values(topology),
             }
             own = self._with_hub(own, images.ZTUNNEL_CHART, "ztunnel", stable.version)
             yield Chart("ztunnel", "ztunnel", pinned, own, ready)
         if member.gateway_kind == "Chart":
             yield Chart(
-                "gateway", GATEWAY_NAME, pinned, gateway(member, self.plan), (_istiod(stable),)
+                "gateway",
+                GATEWAY_NAME,
+                pinned,
+                gateway_values(member, self.plan),
+                (_istiod(stable),),
             )
 
     def _definitions(self, member: Member) -> Chart:
@@ -218,7 +222,7 @@ class ChartPlan:
         return Chart("base", "istio-base", newest, own, ())
 
     def _istiod_values(self, member: Member, release: Release) -> dict[str, Any]:
-        own: dict[str, Any] = self._values.of(member, self.base.get("istiod"))
+        own: dict[str, Any] = self._values.build_overlay(member, self.base.get("istiod"))
         if member.primary is not None:
             own["profile"] = "remote"
         elif self.plan.topology.is_ambient:
@@ -243,11 +247,11 @@ def _needs_cni(base: Mapping[str, Json], topology: Topology) -> bool:
     """Whether the data plane needs Istio's CNI: ambient does, and sidecars where base.yaml says
     so.
     """
-    stated = values.stated(base.get("istiod"), ("pilot", "cni")).get("enabled") is True
+    stated = values.stated_values(base.get("istiod"), ("pilot", "cni")).get("enabled") is True
     return topology.is_ambient or "cni" in base or stated
 
 
-def gateway(member: Member, plan: Plan) -> dict[str, Json]:
+def gateway_values(member: Member, plan: Plan) -> dict[str, Json]:
     """The values of the chart gateway for an east-west gateway."""
     cluster, wanted = member.cluster, member.cluster.east_west
     service: dict[str, Json] = {"type": wanted.service_type}
@@ -267,7 +271,7 @@ def gateway(member: Member, plan: Plan) -> dict[str, Json]:
     return made
 
 
-def url(topology: Topology) -> str:
+def repository_url(topology: Topology) -> str:
     """Where the charts are taken from."""
     return topology.chart_repository or REPOSITORY
 

@@ -33,17 +33,17 @@ class ControlPlane:
     """Its fields are those of its kind."""
 
 
-def judge_base(file: BaseFile, topology: Topology) -> ControlPlane:
+def check_base(file: BaseFile, topology: Topology) -> ControlPlane:
     """The control plane that a base.yaml states, and what is wrong with it."""
     if file.problems:
         return _unread(file.problems)
     problems = [p for document in file.documents for p in document.problems]
     try:
-        target = targets.choose(file.documents)
-        base = targets.parts(file.documents, target)
+        target = targets.choose_target(file.documents)
+        base = targets.documents_by_part(file.documents, target)
     except MeshError as error:
         return _unread([*problems, *error.problems])
-    settled = with_version(topology, target.version(base))
+    settled = add_base_version(topology, target.stated_version(base))
     if not base:
         return ControlPlane({}, target, settled)
     problems += _shape_problems(base, target, settled, tuple(problems))
@@ -73,7 +73,7 @@ def _shape_problems(
             base_schema(target.document_schema(name, assets.load_schema)),
             *(
                 _below(path, schema)
-                for path, schema in target.checked(name, topology, assets.load_schema)
+                for path, schema in target.list_schemas(name, topology, assets.load_schema)
             ),
         ]
         for schema in schemas:
@@ -157,7 +157,7 @@ def _partial(schema: Any) -> Any:
     return kept
 
 
-def with_version(topology: Topology, version: str | None) -> Topology:
+def add_base_version(topology: Topology, version: str | None) -> Topology:
     """The topology with the version of base.yaml where it states none."""
     if version is None:
         return topology

@@ -60,7 +60,7 @@ spec:
 
     def chart_namespace(self, base: Base, part: str, cluster: Cluster) -> str:
         """The namespace of a chart, as base.yaml states it."""
-        stated = stated_at(self.merged(base, part), self.NAMESPACE)
+        stated = stated_at(self.base_object(base, part), self.NAMESPACE)
         return str(stated or cluster.namespace)
 
     def chart_namespace_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
@@ -91,11 +91,13 @@ spec:
     def plane_files(self, plan: Plan, base: Base) -> Callable[[Member], Iterator[PlaneFile]]:
         """Gives for each cluster the repository, and a HelmRelease for each chart."""
         wanted = charts.ChartPlan(plan, self.base_values(base))
-        under = {name: merge_values(_DEFAULTS, self.merged(base, name)) for name in charts.ORDER}
+        under = {
+            name: merge_values(_DEFAULTS, self.base_object(base, name)) for name in charts.ORDER
+        }
 
         def of(member: Member) -> Iterator[PlaneFile]:
             yield PlaneFile("helmrepository.yaml", _repository(member.cluster, plan.topology))
-            for chart in wanted.charts(member):
+            for chart in wanted.list_charts(member):
                 overlay = {
                     "apiVersion": self.API_VERSION,
                     "kind": self.KIND,
@@ -119,7 +121,7 @@ def _spec(chart: charts.Chart) -> dict[str, object]:
 
 
 def _repository(cluster: Cluster, topology: Topology) -> dict[str, object]:
-    url = charts.url(topology)
+    url = charts.repository_url(topology)
     oci = {"type": "oci"} if url.startswith("oci://") else {}
     return {
         "apiVersion": "source.toolkit.fluxcd.io/v1",

@@ -60,16 +60,16 @@ spec:
         found = _VERSION.match(str(value))
         return None if found is None else found[1] + (found[2] if found[2] != "-latest" else "")
 
-    def platform(self, base: Base, topology: Topology) -> str | None:
+    def stated_platform(self, base: Base, topology: Topology) -> str | None:
         """The platform that base.yaml states, or that its profile implies."""
         main = self.main_value(base)
-        profile = values.stated(main, ("spec",)).get("profile")
-        return node_components.stated_platform(values.stated(main, self.VALUES), profile)
+        profile = values.stated_values(main, ("spec",)).get("profile")
+        return node_components.stated_platform(values.stated_values(main, self.VALUES), profile)
 
     def base_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
         """What is wrong with a base.yaml beyond its schemas."""
         main = base[self.KIND]
-        if "version" not in values.stated(main.value, ("spec",)) and any(
+        if "version" not in values.stated_values(main.value, ("spec",)) and any(
             c.version is None for c in topology.clusters
         ):
             yield Problem(
@@ -94,7 +94,9 @@ spec:
             *(["cni"] if self._needs_cni(base, topology) else []),
             *(["ztunnel"] if topology.is_ambient else []),
         ]
-        ztunnel = values.stated(_value(base, self.NODE_KINDS["ztunnel"]), (*self.VALUES, "ztunnel"))
+        ztunnel = values.stated_values(
+            _value(base, self.NODE_KINDS["ztunnel"]), (*self.VALUES, "ztunnel")
+        )
         names = {"cni": "istio-cni", "ztunnel": str(ztunnel.get("resourceName") or "ztunnel")}
         return {
             part: f"{_namespace(_value(base, self.NODE_KINDS[part]), cluster)}/{names[part]}"
@@ -106,8 +108,8 @@ spec:
         finds.
         """
         main = _value(base, self.KIND)
-        own = values.stated(main, self.VALUES)
-        profile = values.stated(main, ("spec",)).get("profile")
+        own = values.stated_values(main, self.VALUES)
+        profile = values.stated_values(main, ("spec",)).get("profile")
         return (
             not node_components.has_stated_trust(own)
             and node_components.stated_platform(own, profile) is None
@@ -133,7 +135,7 @@ spec:
         """Whether the data plane needs Istio's CNI: ambient does, and sidecars where base.yaml says
         so.
         """
-        stated = values.stated(_value(base, self.KIND), (*self.VALUES, "pilot", "cni"))
+        stated = values.stated_values(_value(base, self.KIND), (*self.VALUES, "pilot", "cni"))
         return (
             topology.is_ambient or stated.get("enabled") is True or self.NODE_KINDS["cni"] in base
         )
@@ -176,17 +178,17 @@ spec:
     def _istio_spec(
         self, made: values.Values, member: Member, release: Release, base: Json
     ) -> dict[str, object]:
-        topology, stated = made.plan.topology, values.stated(base, self.VALUES)
+        topology, stated = made.plan.topology, values.stated_values(base, self.VALUES)
         hub = images.hub_overlay(images.ISTIOD, dict(stated), topology, needed=True)
         return {
             "namespace": member.cluster.namespace,
             **_version(release),
             **ambient_profile(base, topology, is_served=member.primary is not None),
-            "values": images.with_hub(made.of(member, stated), hub),
+            "values": images.with_hub(made.build_overlay(member, stated), hub),
         }
 
     def _cni_spec(self, member: Member, topology: Topology, base: Json) -> dict[str, object]:
-        stated = dict(values.stated(base, self.VALUES))
+        stated = dict(values.stated_values(base, self.VALUES))
         hub = images.hub_overlay(images.CNI, stated, topology, needed=True)
         return {
             "namespace": _namespace(base, member.cluster),
@@ -203,9 +205,9 @@ spec:
             **istio,
             "multiCluster": {"clusterName": cluster.name},
             "network": cluster.network,
-            **values.ztunnel(topology),
+            **values.ztunnel_values(topology),
         }
-        stated = dict(values.stated(base, self.VALUES))
+        stated = dict(values.stated_values(base, self.VALUES))
         hub = images.hub_overlay(images.ZTUNNEL, stated, topology, needed=True)
         return {
             "namespace": _namespace(base, cluster),

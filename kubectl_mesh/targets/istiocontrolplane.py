@@ -67,11 +67,11 @@ spec:
         "spec": {"profile": "default", "values": {"security": {"selfSigned": False}}}
     }
 
-    def traits(self, topology: Topology) -> TargetTraits:
+    def plan_traits(self, topology: Topology) -> TargetTraits:
         """Pilot 1.4 knows networks by meshNetworks alone, and their gateways by address."""
         return INGRESS_TRAITS
 
-    def problems(self, topology: Topology) -> Iterator[Problem]:
+    def topology_problems(self, topology: Topology) -> Iterator[Problem]:
         """What the topology asks for that Istio 1.4, or this version of kubectl mesh, cannot
         give.
         """
@@ -102,7 +102,7 @@ spec:
                     code="kind-not-read-by-istio",
                 )
 
-    def warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
+    def topology_warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
         """What Istio 1.4 takes, but not as one might think."""
         yield from cluster_rules.credential_cost_warnings(topology)
         what = (
@@ -266,7 +266,7 @@ class _Overlays:
         }
         # istioctl lays these over the values, so that what the mesh sets has to be set here too.
         unvalidated: dict[str, Any] = overlapping_fields(
-            values.stated(self.base, ("spec",)).get("unvalidatedValues"), made
+            values.stated_values(self.base, ("spec",)).get("unvalidatedValues"), made
         )
         spec: dict[str, object] = {
             "defaultNamespace": cluster.namespace,
@@ -278,7 +278,7 @@ class _Overlays:
         }
         hub = images.hub_overlay(
             images.CONTROL_PLANE_1_4,
-            dict(values.stated(self.base, ("spec",))),
+            dict(values.stated_values(self.base, ("spec",))),
             self.plan.topology,
             needed=False,
         )

@@ -83,15 +83,15 @@ spec:
 """
     DEFAULT_BASE: ClassVar[Json] = {"spec": {"profile": "minimal"}}
 
-    def traits(self, topology: Topology) -> TargetTraits:
+    def plan_traits(self, topology: Topology) -> TargetTraits:
         """Istioctl makes the gateway; before 1.8 the ingress gateway takes in what comes from other
         networks.
         """
-        return INGRESS_TRAITS if _is_legacy(topology) else super().traits(topology)
+        return INGRESS_TRAITS if _is_legacy(topology) else super().plan_traits(topology)
 
-    def problems(self, topology: Topology) -> Iterator[Problem]:
+    def topology_problems(self, topology: Topology) -> Iterator[Problem]:
         """What the topology asks for that istioctl, or Istio, cannot give."""
-        yield from super().problems(topology)
+        yield from super().topology_problems(topology)
         if not _is_legacy(topology):
             return
         place = topology.document.field_place
@@ -116,7 +116,7 @@ spec:
                         code="istio-too-old",
                     )
 
-    def checked(
+    def list_schemas(
         self, part: str, topology: Topology, read: ReadSchema
     ) -> Iterator[tuple[Path, Mapping[str, object]]]:
         """What in a document of base.yaml the schema of its kind leaves open; the values of older
@@ -124,13 +124,13 @@ spec:
         """
         releases = [r for c in topology.clusters for r in c.releases]
         if all(versions.minor_version(r.version) >= versions.SINCE_CHARTS for r in releases):
-            yield self.VALUES, values.schema(read, chart=False, more=_more_values(read))
-            yield _MESH, values.mesh_config(read)
+            yield self.VALUES, values.values_schema(read, chart=False, more=_more_values(read))
+            yield _MESH, values.mesh_config_schema(read)
 
-    def platform(self, base: Base, topology: Topology) -> str | None:
+    def stated_platform(self, base: Base, topology: Topology) -> str | None:
         """The platform that base.yaml states, or that its profile implies."""
         main = self.main_value(base)
-        own = values.stated(main, self.VALUES)
+        own = values.stated_values(main, self.VALUES)
         return node_components.stated_platform(own, _platform_profile(main, topology))
 
     def base_problems(self, base: Base, topology: Topology) -> Iterator[Problem]:
@@ -155,22 +155,23 @@ spec:
             if _platform_profile(value, topology).startswith("openshift")
             else cluster.namespace
         )
-        components = values.stated(value, ("spec", "components"))
+        components = values.stated_values(value, ("spec", "components"))
         parts = [
             *(["cni"] if topology.is_ambient or "cni" in components else []),
             *(["ztunnel"] if topology.is_ambient else []),
         ]
-        ztunnel = values.stated(value, (*self.VALUES, "ztunnel"))
+        ztunnel = values.stated_values(value, (*self.VALUES, "ztunnel"))
         names = {"cni": "istio-cni", "ztunnel": str(ztunnel.get("resourceName") or "ztunnel")}
         spaces = {
-            part: values.stated(value, ("spec", "components", part)).get("namespace") or usual
+            part: values.stated_values(value, ("spec", "components", part)).get("namespace")
+            or usual
             for part in parts
         }
         return {part: f"{spaces[part]}/{names[part]}" for part in parts}
 
-    def warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
+    def topology_warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
         """What Istio takes, but not as one might think."""
-        yield from super().warnings(topology, pki)
+        yield from super().topology_warnings(topology, pki)
         old = min(
             (versions.minor_version(c.version) for c in topology.clusters),
             default=versions.NEWEST_MINOR,
@@ -240,7 +241,7 @@ def _more_values(read: ReadSchema) -> dict[str, object]:
 
 def _platform_profile(value: Json, topology: Topology) -> str:
     """The profile of base.yaml, unless the mesh sets another."""
-    profile = str(values.stated(value, ("spec",)).get("profile"))
+    profile = str(values.stated_values(value, ("spec",)).get("profile"))
     return "ambient" if topology.is_ambient and not profile.endswith("ambient") else profile
 
 
@@ -263,14 +264,16 @@ class _Overlays:
             **self._beyond(made),
             "values": made,
         }
-        stated = dict(values.stated(self.base, ("spec",)))
+        stated = dict(values.stated_values(self.base, ("spec",)))
         needed = images.is_hub_needed(release.version)
         hub = images.hub_overlay(images.OPERATOR, stated, topology, needed=needed)
         return images.with_hub(spec, hub)
 
     def _values(self, member: Member, release: Release) -> dict[str, Any]:
         cluster, topology = member.cluster, self.plan.topology
-        made: dict[str, Any] = self.values.of(member, values.stated(self.base, ("spec", "values")))
+        made: dict[str, Any] = self.values.build_overlay(
+            member, values.stated_values(self.base, ("spec", "values"))
+        )
         if self.legacy:
             is_first = versions.minor_version(release.version) == versions.SINCE_ISTIOD
             own = OWN_REGISTRY if is_first else cluster.name
@@ -283,13 +286,13 @@ class _Overlays:
             made["ztunnel"] = {
                 "multiCluster": {"clusterName": cluster.name},
                 "network": cluster.network,
-                **values.ztunnel(topology),
+                **values.ztunnel_values(topology),
             }
         return made
 
     def _beyond(self, made: dict[str, Any]) -> dict[str, object]:
         """What the mesh sets once more where istioctl lets base.yaml override `values`."""
-        spec = values.stated(self.base, ("spec",))
+        spec = values.stated_values(self.base, ("spec",))
         mesh, unvalidated = (
             overlapping_fields(spec.get("meshConfig"), made.get("meshConfig", {})),
             overlapping_fields(spec.get("unvalidatedValues"), made),
@@ -342,7 +345,7 @@ def _gateway_spec(member: Member, plan: Plan, base: Json) -> dict[str, object]:
 
 
 def _gateway_hub(topology: Topology, cluster: Cluster, base: Json) -> dict[str, Any]:
-    spec = dict(values.stated(base, ("spec",)))
+    spec = dict(values.stated_values(base, ("spec",)))
     hub = images.stated_hub(images.OPERATOR, spec) if topology.image_hub is None else None
     if hub is not None:
         return {"hub": hub}

@@ -12,7 +12,7 @@ from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.plan import TargetTraits
 from kubectl_mesh.targets import cluster_rules, gateway_rules, node_components
 from kubectl_mesh.targets.target import Base, Target
-from kubectl_mesh.targets.values import stated
+from kubectl_mesh.targets.values import stated_values
 
 
 class ModernTarget(Target):
@@ -30,10 +30,10 @@ class ModernTarget(Target):
     """What brings its charts along, so that none are chosen; empty: the topology may choose."""
 
     @abstractmethod
-    def platform(self, base: Base, topology: Topology) -> str | None:
+    def stated_platform(self, base: Base, topology: Topology) -> str | None:
         """The platform that base.yaml states, or that its profile implies."""
 
-    def traits(self, topology: Topology) -> TargetTraits:
+    def plan_traits(self, topology: Topology) -> TargetTraits:
         """Istiod finds networks and gateways by labels."""
         return TargetTraits(
             gateway_port=HBONE_PORT if topology.is_ambient else TLS_PORT,
@@ -42,7 +42,7 @@ class ModernTarget(Target):
             gateway_kind=self.GATEWAYS[0],
         )
 
-    def problems(self, topology: Topology) -> Iterator[Problem]:
+    def topology_problems(self, topology: Topology) -> Iterator[Problem]:
         """What the topology asks for that this kind of control plane, or Istio itself, cannot
         give.
         """
@@ -107,7 +107,7 @@ class ModernTarget(Target):
             code="kind-not-delivered-by-tool",
         )
 
-    def warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
+    def topology_warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
         """What Istio takes, but not as one might think."""
         yield from cluster_rules.version_skew_problems(topology)
         yield from gateway_rules.host_name_warnings(topology)
@@ -124,8 +124,8 @@ class ModernTarget(Target):
         }
         yield from node_components.trust_problems(
             topology,
-            stated(main.value, self.VALUES),
-            self.platform(base, topology),
+            stated_values(main.value, self.VALUES),
+            self.stated_platform(base, topology),
             accounts,
             main.field_place(*self.VALUES, "pilot"),
             ".".join(self.VALUES),
@@ -138,7 +138,7 @@ def ambient_profile(base: Json, topology: Topology, *, is_served: bool) -> dict[
     """
     if is_served:
         return {"profile": "remote"}
-    profile = stated(base, ("spec",)).get("profile")
+    profile = stated_values(base, ("spec",)).get("profile")
     return (
         {"profile": "ambient"}
         if topology.is_ambient and not str(profile).endswith("ambient")

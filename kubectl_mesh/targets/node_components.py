@@ -7,7 +7,7 @@ from typing import Any
 
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import Cluster, Json, Topology
-from kubectl_mesh.targets.values import stated
+from kubectl_mesh.targets.values import stated_values
 
 PLATFORM_NAMESPACE = {"openshift": "kube-system"}
 """Where a platform's profile of the istiod chart expects ztunnel (its
@@ -34,7 +34,9 @@ def extra_namespaces(accounts: Mapping[str, str], cluster: Cluster) -> Sequence[
 
 def stated_platform(values: Json, profile: object = None) -> str | None:
     """The platform that values state, or that a profile implies."""
-    found = stated(values, ()).get("platform") or stated(values, ("global",)).get("platform")
+    found = stated_values(values, ()).get("platform") or stated_values(values, ("global",)).get(
+        "platform"
+    )
     if isinstance(found, str):
         return found
     return (
@@ -100,12 +102,12 @@ def trust_problems(
 
 def _setting(values: Json, key: str) -> str:
     """A setting of istiod's chart, which it reads below `pilot` first."""
-    found: Any = stated(values, ("pilot",)).get(key) or stated(values, ()).get(key)
+    found: Any = stated_values(values, ("pilot",)).get(key) or stated_values(values, ()).get(key)
     return found if isinstance(found, str) else ""
 
 
 def _accounts(values: Json) -> str:
-    found: Any = stated(values, ("pilot", "env")).get(ACCOUNTS) or stated(values, ("env",)).get(
-        ACCOUNTS
-    )
+    found: Any = stated_values(values, ("pilot", "env")).get(ACCOUNTS) or stated_values(
+        values, ("env",)
+    ).get(ACCOUNTS)
     return found if isinstance(found, str) else ""

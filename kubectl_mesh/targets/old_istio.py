@@ -7,7 +7,7 @@ from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Document, Pki, Topology
 from kubectl_mesh.model.commands import address_command
 from kubectl_mesh.plan import TargetTraits
-from kubectl_mesh.targets.values import stated
+from kubectl_mesh.targets.values import stated_values
 from kubectl_mesh.text import did_you_mean, first_names, mesh_command, value_text
 
 OWN_REGISTRY = "Kubernetes"
@@ -34,7 +34,7 @@ def stated_entries(
 
 def profile_problem(base: Document, profiles: tuple[str, ...], owner: str) -> Iterator[Problem]:
     """A profile that `owner` does not have; one may also be a file."""
-    profile = stated(base.value, ("spec",)).get("profile")
+    profile = stated_values(base.value, ("spec",)).get("profile")
     if isinstance(profile, str) and profile not in profiles and not any(c in profile for c in "/."):
         yield Problem(
             base.field_place("spec", "profile"),

@@ -85,11 +85,11 @@ class Target(ABC):
     """The paths of lists in base.yaml that the mesh adds to, so that no value is lost."""
 
     @abstractmethod
-    def traits(self, topology: Topology) -> TargetTraits:
+    def plan_traits(self, topology: Topology) -> TargetTraits:
         """What the target decides for the plan."""
 
     @abstractmethod
-    def problems(self, topology: Topology) -> Iterator[Problem]:
+    def topology_problems(self, topology: Topology) -> Iterator[Problem]:
         """What of a topology this target cannot do."""
 
     @abstractmethod
@@ -115,7 +115,7 @@ class Target(ABC):
         """The main document of base.yaml."""
         return base[self.main_part].value if self.main_part in base else self.DEFAULT_BASE
 
-    def part(self, value: Mapping[str, Json]) -> str:
+    def part_name(self, value: Mapping[str, Json]) -> str:
         """What a document of base.yaml customises: by default its kind."""
         return str(value.get("kind"))
 
@@ -131,7 +131,7 @@ class Target(ABC):
         """The `spec` of a main document with values of Istio's charts at `VALUES`."""
         return {"values": values}
 
-    def version(self, base: Base) -> str | None:
+    def stated_version(self, base: Base) -> str | None:
         """The version of Istio that base.yaml states."""
         if self.FIXED_VERSION is not None:
             return self.FIXED_VERSION
@@ -142,7 +142,7 @@ class Target(ABC):
         """The schema of a document of base.yaml by the part that it customises."""
         return read(self.SCHEMAS[part])
 
-    def checked(
+    def list_schemas(
         self, part: str, topology: Topology, read: ReadSchema
     ) -> Iterator[tuple[Path, Mapping[str, object]]]:
         """The schemas of what stands in a document, each with its path there; by default the schema
@@ -168,7 +168,7 @@ class Target(ABC):
         """
         return False
 
-    def warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
+    def topology_warnings(self, topology: Topology, pki: Pki) -> Iterator[Problem]:
         """What does not keep the mesh from being rendered, and people have to know."""
         return iter(())
 
@@ -184,7 +184,7 @@ class Target(ABC):
 
         return of
 
-    def lost_settings(self, plan: Plan, base: Base) -> list[Problem]:
+    def overridden_settings(self, plan: Plan, base: Base) -> list[Problem]:
         """A warning for each value of base.yaml that the mesh replaces."""
         files = self.plane_files(plan, base)
         laid = (
@@ -200,7 +200,7 @@ class Target(ABC):
         """The kind of control plane; with both versions, where base.yaml states one that no cluster
         runs.
         """
-        stated, used = self.version(base), used_versions(plan)
+        stated, used = self.stated_version(base), used_versions(plan)
         if not base or self.FIXED_VERSION is not None or stated in (None, *used):
             return self.KIND
         return f"{self.KIND} {' and '.join(used)} (base.yaml says {stated})"

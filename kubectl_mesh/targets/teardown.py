@@ -115,7 +115,10 @@ def list_commands(
     """The commands that take Istio off clusters; `whole`: no other cluster of the mesh stays. Every
     list can be run again.
     """
-    commands = [Command(holder.name, forget_peer(holder, tool), "forget") for holder in holders]
+    commands = [
+        Command(holder.name, delete_remote_secret_command(holder, tool), "forget")
+        for holder in holders
+    ]
     # A cluster without a control plane of its own goes before the one that serves it.
     for number, cluster in enumerate(sorted(leaving, key=lambda c: (not c.served, c.name))):
         if number == 0 and whole:
@@ -169,7 +172,7 @@ def list_definitions(leaving: Sequence[Installation]) -> list[Command]:
     return found
 
 
-def forget_peer(holder: Holder, tool: Tool) -> str:
+def delete_remote_secret_command(holder: Holder, tool: Tool) -> str:
     """The command by which a cluster forgets a peer, or waits until its tool has deleted the remote
     secret.
     """
@@ -182,7 +185,7 @@ def forget_peer(holder: Holder, tool: Tool) -> str:
     return kubectl_command(*place, "delete", kinds, holder.secret, "--ignore-not-found")
 
 
-def delete_object(
+def object_delete_commands(
     context: str, kind: str, group: str, version: str, namespace: str, name: str
 ) -> list[str]:
     """The commands that delete one object of the tree, and what it installed."""
@@ -198,7 +201,7 @@ def delete_object(
     return [kubectl_command(context, *words)]
 
 
-def delete_release(context: str, revision: str) -> list[str]:
+def release_delete_commands(context: str, revision: str) -> list[str]:
     """The commands that delete one istiod that istioctl installed, as `istioctl uninstall
     --revision` does; what revisions share stays.
     """
@@ -221,7 +224,7 @@ def delete_release(context: str, revision: str) -> list[str]:
     ]
 
 
-def set_finalizer(tool: Tool, names: Sequence[str]) -> str:
+def set_finalizer_command(tool: Tool, names: Sequence[str]) -> str:
     """The command after which Argo CD deletes what these Applications installed together with
     them.
     """

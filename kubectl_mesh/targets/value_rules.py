@@ -28,11 +28,11 @@ class StatedValues(NamedTuple):
         )
         return (*(self.mesh or ()), *keys[1:]) if apart else (*self.path, *keys)
 
-    def at(self, *keys: str) -> Any:
+    def find_value(self, *keys: str) -> Any:
         """A value; None where it is not stated."""
         return value_at(self.base.value, self._path(keys))
 
-    def place(self, *keys: str | int) -> Place:
+    def value_place(self, *keys: str | int) -> Place:
         """The place of a value."""
         return self.base.field_place(*self._path(keys))
 
@@ -43,9 +43,9 @@ def value_problems(
     """Values that break a mesh; `creates_reader` says whether these values also decide if the
     default reader account is created.
     """
-    if stated.at("global", "enableReaderRBAC") is False:
+    if stated.find_value("global", "enableReaderRBAC") is False:
         yield Problem(
-            stated.place("global", "enableReaderRBAC"),
+            stated.value_place("global", "enableReaderRBAC"),
             "takes away the account as which the peers read a cluster, so that none discovers"
             " another",
             "remove it",
@@ -53,15 +53,17 @@ def value_problems(
             code="reader-account-removed",
         )
     yield from reader_problems(stated.base, stated.path, topology, creates=creates_reader)
-    yield from _tag_problems(stated.at("revisionTags"), stated.place("revisionTags"), topology)
+    yield from _tag_problems(
+        stated.find_value("revisionTags"), stated.value_place("revisionTags"), topology
+    )
     yield from _registry_problems(stated)
     yield from _identity_problems(stated, topology)
     yield from _control_plane_problems(stated, topology)
     yield from _trust_domain_problems(stated, topology)
     path = ("pilot", "env", "PILOT_MULTICLUSTER_KUBECONFIG_PATH")
-    if stated.at(*path) is not None:
+    if stated.find_value(*path) is not None:
         yield Problem(
-            stated.place(*path),
+            stated.value_place(*path),
             "makes istiod read kubeconfigs from files and pass over every remote secret",
             "remove it",
             "base-reader",
@@ -71,13 +73,13 @@ def value_problems(
 
 def _registry_problems(stated: StatedValues) -> Iterator[Problem]:
     """Endpoints in meshNetworks under the name that a cluster called itself in old versions."""
-    networks = stated.at("global", "meshNetworks")
+    networks = stated.find_value("global", "meshNetworks")
     for name, network in networks.items() if isinstance(networks, dict) else ():
         endpoints = network.get("endpoints") if isinstance(network, dict) else None
         for index, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
             if isinstance(endpoint, dict) and endpoint.get("fromRegistry") == "Kubernetes":
                 yield Problem(
-                    stated.place(
+                    stated.value_place(
                         "global", "meshNetworks", name, "endpoints", index, "fromRegistry"
                     ),
                     '"Kubernetes" is what a cluster called itself up to Istio 1.5; istiod refuses'
@@ -91,10 +93,10 @@ def _registry_problems(stated: StatedValues) -> Iterator[Problem]:
 def _identity_problems(stated: StatedValues, topology: Topology) -> Iterator[Problem]:
     """Settings that give all clusters one identity, or another mesh."""
     proxy = ("meshConfig", "defaultConfig")
-    mesh_id = stated.at(*proxy, "meshId")
+    mesh_id = stated.find_value(*proxy, "meshId")
     if isinstance(mesh_id, str) and mesh_id != topology.mesh_id:
         yield Problem(
-            stated.place(*proxy, "meshId"),
+            stated.value_place(*proxy, "meshId"),
             f"gives the proxies another mesh than {value_text(topology.mesh_id)}, which is the"
             " mesh_id"
             " of the topology",
@@ -103,9 +105,9 @@ def _identity_problems(stated: StatedValues, topology: Topology) -> Iterator[Pro
             code="mesh-id-differs",
         )
     for key in ("ISTIO_META_NETWORK", "ISTIO_META_CLUSTER_ID", "ISTIO_META_MESH_ID"):
-        if stated.at(*proxy, "proxyMetadata", key) is not None:
+        if stated.find_value(*proxy, "proxyMetadata", key) is not None:
             yield Problem(
-                stated.place(*proxy, "proxyMetadata", key),
+                stated.value_place(*proxy, "proxyMetadata", key),
                 "gives the proxies of all clusters the same, so that they contradict what istiod"
                 " knows of their cluster",
                 "remove it: the mesh sets it for each cluster",
@@ -113,9 +115,9 @@ def _identity_problems(stated: StatedValues, topology: Topology) -> Iterator[Pro
                 code="identity-same-in-all-clusters",
             )
     for key in ("CLUSTER_ID", "EXTERNAL_ISTIOD"):
-        if stated.at("pilot", "env", key) is not None:
+        if stated.find_value("pilot", "env", key) is not None:
             yield Problem(
-                stated.place("pilot", "env", key),
+                stated.value_place("pilot", "env", key),
                 "gives istiod of all clusters the same",
                 _SET_WHERE_NEEDED,
                 "base-identity",
@@ -125,26 +127,26 @@ def _identity_problems(stated: StatedValues, topology: Topology) -> Iterator[Pro
 
 def _control_plane_problems(stated: StatedValues, topology: Topology) -> Iterator[Problem]:
     """Settings that take away what every cluster with a control plane of its own needs."""
-    if stated.at("pilot", "enabled") is False:
+    if stated.find_value("pilot", "enabled") is False:
         yield Problem(
-            stated.place("pilot", "enabled"),
+            stated.value_place("pilot", "enabled"),
             "leaves every cluster without istiod",
             "remove it, and use contexts.CTX.controlPlane",
             "base-identity",
             code="istiod-disabled",
         )
-    if stated.at("global", "remotePilotAddress") not in (None, ""):
+    if stated.find_value("global", "remotePilotAddress") not in (None, ""):
         yield Problem(
-            stated.place("global", "remotePilotAddress"),
+            stated.value_place("global", "remotePilotAddress"),
             "gives every cluster the istiod of another one",
             f"{_SET_WHERE_NEEDED} (contexts.CTX.controlPlane)",
             "base-identity",
             code="istiod-of-another-cluster",
         )
-    server = stated.at("pilot", "env", "ENABLE_CA_SERVER")
+    server = stated.find_value("pilot", "env", "ENABLE_CA_SERVER")
     if str(server).lower() == "false" and not topology.issuer_kind.signs_workloads:
         yield Problem(
-            stated.place("pilot", "env", "ENABLE_CA_SERVER"),
+            stated.value_place("pilot", "env", "ENABLE_CA_SERVER"),
             "keeps istiod from signing with the intermediates of the mesh",
             "remove it; certificates.issuer: istio-csr sets it",
             "base-identity",
@@ -155,8 +157,8 @@ def _control_plane_problems(stated: StatedValues, topology: Topology) -> Iterato
 def _trust_domain_problems(stated: StatedValues, topology: Topology) -> Iterator[Problem]:
     """Another trust domain than the topology's, of which the mesh does not know."""
     domain, aliases = (
-        stated.at("meshConfig", "trustDomain"),
-        stated.at("meshConfig", "trustDomainAliases"),
+        stated.find_value("meshConfig", "trustDomain"),
+        stated.find_value("meshConfig", "trustDomainAliases"),
     )
     known = aliases if isinstance(aliases, list) else []
     if (
@@ -165,7 +167,7 @@ def _trust_domain_problems(stated: StatedValues, topology: Topology) -> Iterator
         and domain not in known
     ):
         yield Problem(
-            stated.place("meshConfig", "trustDomain"),
+            stated.value_place("meshConfig", "trustDomain"),
             f"is another trust domain than {value_text(topology.trust_domain)} of the topology;"
             " workloads that still have it would be refused",
             f"remove one of the two, or list {value_text(domain)} in meshConfig.trustDomainAliases",

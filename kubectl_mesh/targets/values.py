@@ -45,7 +45,7 @@ class Values:
             if m.cluster.credential.kind in NEEDED
         }
 
-    def of(self, member: Member, base: Json) -> dict[str, object]:
+    def build_overlay(self, member: Member, base: Json) -> dict[str, object]:
         """What the mesh sets for one cluster. `base` are the values it is laid over, for a list is
         replaced as a whole.
         """
@@ -129,7 +129,7 @@ class Values:
         return self._networks[name]
 
 
-def ztunnel(topology: Topology) -> dict[str, Json]:
+def ztunnel_values(topology: Topology) -> dict[str, Json]:
     """What ztunnel has to be told beyond where it is."""
     return {"caAddress": CA_ADDRESS} if topology.issuer_kind.signs_workloads else {}
 
@@ -143,7 +143,7 @@ def value_at(value: Json, path: Path) -> Json:
     return value
 
 
-def stated(value: Json, path: Path) -> Mapping[str, Any]:
+def stated_values(value: Json, path: Path) -> Mapping[str, Any]:
     """The values at a path of a base, or none."""
     found = value_at(value, path)
     return found if isinstance(found, dict) else {}
@@ -184,7 +184,7 @@ _ISTIOCTL: tuple[tuple[str, ...], ...] = (
 Read = Callable[[str], Mapping[str, Any]]
 
 
-def schema(read: Read, *, chart: bool, more: Mapping[str, object]) -> dict[str, object]:
+def values_schema(read: Read, *, chart: bool, more: Mapping[str, object]) -> dict[str, object]:
     """The schema of istiod's values: those of the kind Istio, and `more`; `chart` for what the Helm
     chart takes beyond istioctl.
 
@@ -230,7 +230,7 @@ _GATEWAYS = {
 }
 
 
-def mesh_config(read: Read) -> Mapping[str, object]:
+def mesh_config_schema(read: Read) -> Mapping[str, object]:
     """The schema of Istio's MeshConfig."""
     found: Mapping[str, object] = read(_ISTIO)["properties"]["spec"]["properties"]["values"][
         "properties"

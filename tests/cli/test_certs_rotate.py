@@ -888,11 +888,11 @@ def test_the_values_of_a_rotation(release: dict[str, Any], asked: bool) -> None:
     topology = validate_document(
         load_document("topology.yaml", text.encode()), assets.load_schema("topology.schema.json")
     )
-    plan = make_plan(topology, KINDS["Istio"].traits(topology), KnownClusters({}, {}))
+    plan = make_plan(topology, KINDS["Istio"].plan_traits(topology), KnownClusters({}, {}))
     env, proxies = {values.MULTIROOT: "true"}, {"proxyMetadata": {values.XDS_AGENT: "true"}}
     for rotating in (False, True):
         made = values.Values(replace(plan, is_rotating_root=rotating))
-        found = {name: made.of(member, {}) for name, member in plan.members.items()}
+        found = {name: made.build_overlay(member, {}) for name, member in plan.members.items()}
         assert (found["a"].get("pilot") == {"env": env}) == (rotating and asked)
         assert (found["a"].get("meshConfig") == {"defaultConfig": proxies}) == (rotating and asked)
         assert "pilot" not in found["b"]

@@ -60,7 +60,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
             elif "kind: SealedSecret\n" in text:
                 key = (tree.parent / f"{owner}.sealing.key").read_bytes()
                 path.write_text(
-                    dump_yaml(sealed.unseal(sealed.private_keys("key", key), text.encode()))
+                    dump_yaml(
+                        sealed.unseal_secret(sealed.load_private_keys("key", key), text.encode())
+                    )
                 )
         return made[tree]
 

@@ -614,7 +614,7 @@ def test_verify_takes_anything_inside_too(inner: bytes, sealed_mesh: WorkDir, ag
     lie(
         sealed_mesh,
         path,
-        other.seal("context-east-1", "p", SecretManifest(dump_yaml(value), "", ""), None),
+        other.seal_file("context-east-1", "p", SecretManifest(dump_yaml(value), "", ""), None),
     )
     ran = in_a_process(sealed_mesh, "verify", "--identity", ages.files["context-east-1"])
     assert ran.returncode == 1, ran.stderr

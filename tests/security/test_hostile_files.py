@@ -531,7 +531,7 @@ def test_an_identity_of_another_kind(workdir: Make, run: Run, ages: Ages, tmp_pa
     from kubectl_mesh.stores import sealed
 
     with pytest.raises(MeshError):
-        sealed.private_keys("key", odd)
+        sealed.load_private_keys("key", odd)
 
 
 # Words

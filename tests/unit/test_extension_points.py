@@ -110,12 +110,12 @@ class ToyTarget(Target):
             },
         }
 
-    def traits(self, topology: Topology) -> TargetTraits:
+    def plan_traits(self, topology: Topology) -> TargetTraits:
         return TargetTraits(
             15443, lambda cluster: f"toy gateway {cluster.name}", finds_gateways_by_label=True
         )
 
-    def problems(self, topology: Topology) -> Iterator[Problem]:
+    def topology_problems(self, topology: Topology) -> Iterator[Problem]:
         if topology.is_ambient:
             yield Problem(
                 topology.document.field_place("istio", "dataPlane"),
@@ -176,13 +176,15 @@ class ToyStore(Store):
     def open_store(cls, inputs: StoreInputs) -> Self:
         return cls()
 
-    def file(self, directory: str, path: str, secret: SecretManifest) -> tuple[bytes, str | None]:
+    def render_file(
+        self, directory: str, path: str, secret: SecretManifest
+    ) -> tuple[bytes, str | None]:
         assert secret.text is not None
         value = yaml.safe_load(secret.text)
         value["data"] = {name: text[::-1] for name, text in value["data"].items()}
         return yaml.safe_dump({**value, "kind": "ToySecret"}).encode(), None
 
-    def beside(self, directory: str) -> dict[str, str]:
+    def extra_files(self, directory: str) -> dict[str, str]:
         return {".toy.yaml": f"for: {directory}\n"}
 
 
@@ -217,7 +219,7 @@ class ToyDelivery(Delivery):
     RECONCILES = True
     KEEP = ("toys.example/keep", "yes")
 
-    def files(self, plan: Plan, *, hub: bool) -> dict[str, str]:
+    def list_objects(self, plan: Plan, *, hub: bool) -> dict[str, str]:
         return {
             self.NAMESPACE_FILE: yaml.safe_dump(
                 {"kind": "ToyClusters", "clusters": list(plan.members)}

@@ -1033,7 +1033,7 @@ def test_no_secret_has_a_repr() -> None:
         ("west", ""): {"token": "tokentokentoken-west"},
     }
     target = KINDS["IstioControlPlane"]
-    made_plan = build_plan(topology, target.traits(topology), KnownClusters(servers, tokens))
+    made_plan = build_plan(topology, target.plan_traits(topology), KnownClusters(servers, tokens))
     tree = render_tree(
         RenderInputs(made_plan, {}, done, target), Manifests(assets.template_text), Plain()
     )

@@ -101,7 +101,7 @@ def made(value: dict[str, object]) -> tuple[Plan, Pki, Tree]:
     servers = {c.name: Server(c.server or "", CA) for c in topology.clusters}
     tokens = {(c.name, ""): {"token": f"token-of-{c.name}"} for c in topology.clusters}
     target = KINDS["IstioControlPlane"]
-    plan = make_plan(topology, target.traits(topology), KnownClusters(servers, tokens))
+    plan = make_plan(topology, target.plan_traits(topology), KnownClusters(servers, tokens))
     pki = issue_pki(
         CertificateProfile(
             "test", "ec-p256", 3650, 730, {c.name: c.namespace for c in topology.clusters}

@@ -135,7 +135,7 @@ def test_sops_decrypts_hundreds_of_files_equal(
             "data": data,
         }
         path = tmp_path / f"{number}.yaml"
-        body, _ = store.file(
+        body, _ = store.render_file(
             f"d{(1, 2, 5)[number % 3]}", path.name, SecretManifest(dump_yaml(value), "", "x")
         )
         path.write_bytes(body)
@@ -163,9 +163,9 @@ def test_sops_decrypts_hundreds_of_files_equal(
             out, err = process.communicate()
             assert process.returncode == 0, err
             assert json.loads(out) == wanted[path]
-    unwrap = age.identities("x", ages.files["admin"].read_bytes())
+    unwrap = age.read_identities("x", ages.files["admin"].read_bytes())
     for path, value in wanted.items():
-        assert sops.unseal(path.read_bytes(), unwrap).document == value
+        assert sops.open_file(path.read_bytes(), unwrap).document == value
 
 
 def test_we_open_what_sops_writes(tmp_path: Path, ages: Ages, sops_program: str) -> None:
@@ -192,11 +192,13 @@ def test_we_open_what_sops_writes(tmp_path: Path, ages: Ages, sops_program: str)
     done = subprocess.run(
         words, capture_output=True, check=True, env={"PATH": os.environ["PATH"], "HOME": os.devnull}
     )
-    opened = sops.unseal(done.stdout, age.identities("x", ages.files["new"].read_bytes()))
+    opened = sops.open_file(done.stdout, age.read_identities("x", ages.files["new"].read_bytes()))
     assert opened.document == value
     assert set(opened.recipients) == {ages.recipient("admin"), ages.recipient("new")}
-    with pytest.raises(sops.Refused, match="not encrypted for this identity"):
-        sops.unseal(done.stdout, age.identities("x", ages.files["context-east-1"].read_bytes()))
+    with pytest.raises(sops.SopsError, match="not encrypted for this identity"):
+        sops.open_file(
+            done.stdout, age.read_identities("x", ages.files["context-east-1"].read_bytes())
+        )
 
 
 def tamperings(text: str) -> dict[str, str]:
@@ -236,14 +238,14 @@ def test_twelve_kinds_of_tampering_are_refused_by_both(
     """sops and we agree on every one."""
     path = sealed_mesh / "out" / "context-east-1" / "1-trust" / "cacerts.yaml"
     text = path.read_text()
-    unwrap = age.identities("x", ages.files["admin"].read_bytes())
-    assert sops.unseal(text.encode(), unwrap).document["kind"] == "Secret"
+    unwrap = age.read_identities("x", ages.files["admin"].read_bytes())
+    assert sops.open_file(text.encode(), unwrap).document["kind"] == "Secret"
     kinds = tamperings(text)
     assert len(kinds) == 12
     for kind, body in kinds.items():
         assert body != text, kind
-        with pytest.raises(sops.Refused):
-            sops.unseal(body.encode(), unwrap)
+        with pytest.raises(sops.SopsError):
+            sops.open_file(body.encode(), unwrap)
         changed_file = tmp_path / "tampered.yaml"
         changed_file.write_text(body)
         assert open_with(sops_program, ages.files["admin"], changed_file).returncode != 0, kind
@@ -405,11 +407,11 @@ def test_recipients_come_and_go(
         assert now is not None
         assert now not in had
         for name, value in yaml.safe_load(removed[path])["data"].items():
-            assert sops.decrypt(now, value, f"data:{name}:")
+            assert sops.decrypt_value(now, value, f"data:{name}:")
             for key in had:
                 assert key is not None
-                with pytest.raises(sops.Refused):
-                    sops.decrypt(key, value, f"data:{name}:")
+                with pytest.raises(sops.SopsError):
+                    sops.decrypt_value(key, value, f"data:{name}:")
     if whose == "one cluster's":
         assert run("verify", "--identity", ages.files["new"], cwd=sealed_mesh).code == 2
 
@@ -781,7 +783,9 @@ def test_one_value_of_a_sealed_secret_changes_alone(
     """A file with four values, one of which is another."""
     _, made = controllers
     key = bytes(range(32))
-    certificate, _ = sealed.load("x", made["context-east-1"].certificate, datetime.now(UTC), "")
+    certificate, _ = sealed.load_certificate(
+        "x", made["context-east-1"].certificate, datetime.now(UTC), ""
+    )
     store = sealed.SealedSecrets("out", key, lambda _: None, {"d": certificate})
 
     def text(value: str) -> str:
@@ -796,9 +800,9 @@ def test_one_value_of_a_sealed_secret_changes_alone(
             }
         )
 
-    one = store.seal("d", "p", SecretManifest(text("one"), "", ""), None)
-    assert store.seal("d", "p", SecretManifest(text("one"), "", ""), one) == one
-    two = store.seal("d", "p", SecretManifest(text("two"), "", ""), one)
+    one = store.seal_file("d", "p", SecretManifest(text("one"), "", ""), None)
+    assert store.seal_file("d", "p", SecretManifest(text("one"), "", ""), one) == one
+    two = store.seal_file("d", "p", SecretManifest(text("two"), "", ""), one)
     differing = [
         a.split(":")[0].strip()
         for a, b in zip(one.decode().splitlines(), two.decode().splitlines(), strict=True)
@@ -863,23 +867,26 @@ def test_equal_values_give_equal_texts_and_others_do_not(one: bytes, two: bytes,
     """The vectors are derived; two values never share one under one key."""
     key = hashlib.sha256(b"k").digest()
     first, second = (base64.b64encode(v).decode() for v in (one, two))
-    a, b = sops.encrypt(key, ("data", name), first), sops.encrypt(key, ("data", name), second)
+    a, b = (
+        sops.encrypt_value(key, ("data", name), first),
+        sops.encrypt_value(key, ("data", name), second),
+    )
     assert (a == b) == (one == two)
-    assert sops.decrypt(key, a, f"data:{name}:") == first.encode()
+    assert sops.decrypt_value(key, a, f"data:{name}:") == first.encode()
     if one != two:
         vectors = {re.search("iv:([^,]*)", text)[1] for text in (a, b)}  # type: ignore[index]
         assert len(vectors) == 2
-    with pytest.raises(sops.Refused):
-        sops.decrypt(key, a, f"data:{name}x:")
+    with pytest.raises(sops.SopsError):
+        sops.decrypt_value(key, a, f"data:{name}x:")
 
 
 def test_identities_are_never_shown(ages: Ages) -> None:
     """What is wrong with a file of identities is told without a line of it."""
     with pytest.raises(MeshError) as caught:
-        age.identities("id.txt", b"AGE-SECRET-KEY-1NONSENSE\n")
+        age.read_identities("id.txt", b"AGE-SECRET-KEY-1NONSENSE\n")
     assert "NONSENSE" not in str(caught.value)
     with pytest.raises(MeshError, match="holds no age identity"):
-        age.identities("id.txt", b"# a comment\n")
+        age.read_identities("id.txt", b"# a comment\n")
 
 
 def flip(path: Path, old: str, new: str) -> None:
@@ -964,9 +971,9 @@ def test_verify_finds_what_was_changed(
     )
     kubeconfig = yaml.safe_load(
         base64.b64decode(
-            sops.unseal(
+            sops.open_file(
                 (out / "3-mesh/remote-secrets/context-west-1.yaml").read_bytes(),
-                age.identities("x", ages.files["admin"].read_bytes()),
+                age.read_identities("x", ages.files["admin"].read_bytes()),
             ).document["data"]["context-west-1"]
         )
     )

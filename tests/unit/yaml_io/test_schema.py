@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from kubectl_mesh import targets
 from kubectl_mesh.cli.kinds import KINDS
 from kubectl_mesh.model import Document, Topology
-from kubectl_mesh.targets.control_plane import ControlPlane, base_schema, judge_base, with_version
+from kubectl_mesh.targets.control_plane import (
+    ControlPlane,
+    add_base_version,
+    base_schema,
+    check_base,
+)
 from kubectl_mesh.topology.validation import validate_document
 from kubectl_mesh.workdir.base_file import BaseFile
 from kubectl_mesh.yaml_io import assets
@@ -97,7 +102,7 @@ def schemas(kind: str, part: str, topology: Topology) -> Iterator[tuple[tuple[st
     """The schemas of a part, each with where it begins."""
     target = targets.KINDS[kind]
     yield (), base_schema(assets.load_schema(target.SCHEMAS[part]))
-    yield from target.checked(part, with_version(topology, "1.30.3"), assets.load_schema)
+    yield from target.list_schemas(part, add_base_version(topology, "1.30.3"), assets.load_schema)
 
 
 def start(kind: str, part: str) -> list[Any]:
@@ -114,7 +119,7 @@ def start(kind: str, part: str) -> list[Any]:
 
 def judge(documents: list[Any], topology: Topology) -> ControlPlane:
     """What is said of a base.yaml."""
-    return judge_base(
+    return check_base(
         BaseFile(load_documents("base.yaml", yaml.safe_dump_all(documents).encode())), topology
     )
 
