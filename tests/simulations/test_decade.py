@@ -26,10 +26,10 @@ def test_no_pair_is_ever_cut(chunk: int) -> None:
     """Operators do what the tool lets them, clusters apply it late and in any order: whoever ought to talk always can."""
     runs = [Decade(seed).run() for seed in range(chunk, SEEDS, CHUNKS)]
     assert min(run.renders for run in runs) > 50
-    assert sum(run.rotations for run in runs) > 5
-    assert sum(run.refused for run in runs) > 5
-    assert sum(run.token_rotations for run in runs) > 5
-    assert sum(run.revocations for run in runs) > 1
+    assert sum(run.rotations for run in runs) > 10
+    assert sum(run.refused for run in runs) > 10
+    assert sum(run.token_rotations for run in runs) > 10
+    assert sum(run.revocations for run in runs) > 2
     assert sum(run.cuts for run in runs) > 0, "what is revoked is still taken"
     assert sum(run.checked for run in runs) > 10_000
 
