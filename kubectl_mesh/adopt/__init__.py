@@ -1,6 +1,6 @@
-"""adopt: what `kubectl get -o yaml` printed of a running mesh becomes the files of a working
-directory, or `Problem`s that say what does not fit together.
+"""Converts dumps of a running mesh (`kubectl get -o yaml`) into the files of a working directory,
+or reports what is inconsistent.
 
-Nothing here reads a file: the shell gives the loaded documents, each with the context of its
-cluster. No value of a Secret is ever put into a message.
+The caller loads the documents, each with the context of its cluster. Messages never contain a value
+of a Secret.
 """

@@ -1,5 +1,5 @@
-"""The control planes of all clusters become the one base.yaml: what most of them have, less what
-the mesh sets.
+"""Merges the control planes of all clusters into base.yaml: the most common settings, without those
+that the mesh sets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,10 +78,10 @@ _PLACEMENT_PATHS: tuple[Path, ...] = (
 def strip_mesh_settings(
     control_plane: DumpedControlPlane, kind: str, namespace: str
 ) -> dict[str, Any]:
-    """What of a control plane base.yaml may hold: all but what the mesh sets. `kind` is that of
+    """The settings of a control plane without those that the mesh sets. `kind` is the kind of
     base.yaml, for bare values.
 
-    A component on the nodes keeps its namespace, unless that is Istio's own, `namespace`.
+    A node component keeps its namespace, unless it is Istio's own `namespace`.
     """
     if control_plane.kind == HELM_VALUES:
         value: Json = {"spec": KINDS[kind].write_spec(dict(control_plane.values))}
@@ -136,8 +136,8 @@ def _set_value(value: Json, path: Path, new: Json) -> dict[str, Any]:
 
 
 def find_common_value(values: Sequence[Json]) -> Json:
-    """One value for all clusters: at each path what most of them have, and of equals what the first
-    has.
+    """A common value of all clusters: at each path the most frequent value, the first one if
+    equal.
     """
     mappings = [v for v in values if isinstance(v, dict)]
     if len(mappings) < len(values):

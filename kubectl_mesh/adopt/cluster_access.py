@@ -1,4 +1,4 @@
-"""How each cluster is reached and logged in to, and whom it discovers."""
+"""The server, the login and the peers of each cluster."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -109,10 +109,10 @@ def _find_reader_token(cluster: RunningCluster, notes: Notes) -> tuple[str, byte
 
 
 def find_peers(running: Sequence[RunningCluster]) -> None:
-    """Whom each cluster discovers.
+    """Sets the peers of each cluster.
 
-    Who holds none of the others and is held by none, while they hold each other, keeps out of the
-    mesh. Who holds none but is held may only not have been dumped.
+    A cluster without remote secrets, for which no other cluster has one, does not join the mesh if
+    others do. A cluster that only lacks remote secrets may not have been dumped completely.
     """
     held_names = {c.context: {r.cluster_id for r in c.remote_secrets} - {c.name} for c in running}
     known = {name for names in held_names.values() for name in names}

@@ -1,5 +1,5 @@
-"""What the objects of one cluster are to the mesh: its control plane, its remote secrets, and what
-its istiod says of itself.
+"""Finds the parts of a cluster: its control planes, its remote secrets, and the statements of its
+istiod.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,4 @@
-"""What dumps say of one thing, each with its place; they agree, or the disagreement is a
-`Problem`.
-"""
+"""Evidence from dumps, each with its place; a contradiction is a `Problem`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from kubectl_mesh.text import keep_values, value_text
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A value, where it stands, and the field that says it."""
+    """A value, its place, and the field that states it."""
 
     value: str
     place: Place
@@ -21,7 +19,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, order=True)
 class UnusedItem:
-    """What of the dumps is taken into nothing, and why."""
+    """A part of the dumps that is not used, with the reason."""
 
     place: Place
     item: str
@@ -33,7 +31,7 @@ class UnusedItem:
 
 @dataclass(slots=True)
 class Notes:
-    """What is found on the way: problems, what is not used, and which objects are accounted for."""
+    """The results of the analysis: problems, unused items, and the objects that are used."""
 
     problems: list[Problem] = field(default_factory=list)
     unused: list[UnusedItem] = field(default_factory=list)
@@ -42,11 +40,11 @@ class Notes:
     """What was left out of base.yaml, by its path: why."""
 
     def mark_used(self, resource: DumpedObject) -> None:
-        """Notes that an object is accounted for."""
+        """Marks an object as used."""
         self.used_objects.add(id(resource))
 
     def add_unused(self, resource: DumpedObject, reason: str, what: str = "") -> None:
-        """Notes that an object, or `what` of it, is taken into nothing."""
+        """Records that an object, or `what` of it, is not used."""
         self.mark_used(resource)
         self.unused.append(UnusedItem(resource.place, what or str(resource), reason))
 

@@ -1,4 +1,4 @@
-"""Who each cluster is: its ID, its network, its version, and whose istiod serves it."""
+"""The identity of each cluster: its ID, network, version and primary."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any

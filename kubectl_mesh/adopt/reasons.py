@@ -1,4 +1,4 @@
-"""Why the first render differs from what runs: for each kind of difference a sentence."""
+"""Explanations of the differences between the first render and the running mesh."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,6 @@
-"""A mesh as it runs: its clusters as the dumps show them, and what was said beside the dumps."""
+"""A running mesh: its clusters as the dumps describe them, and the overrides of the command
+line.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ DUMP_AGAIN = "dump it again, or take what is out of date away"
 
 @dataclass(slots=True)
 class RunningCluster:
-    """A cluster as the dumps show it; made complete step by step."""
+    """A cluster as the dumps describe it; filled in step by step."""
 
     context: str
     objects: tuple[DumpedObject, ...] = field(repr=False)
@@ -44,13 +46,13 @@ class RunningCluster:
 
     @property
     def istiod_install(self) -> DumpedControlPlane | None:
-        """Its control plane, less what stands beside it."""
+        """The control plane that installs its istiod."""
         return next((p for p in self.control_planes if p.is_istiod), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What was said on the command line, and goes before what the dumps say."""
+    """Settings of the command line, which override the dumps."""
 
     mesh_id: str | None = None
     networks: Mapping[str, str] = field(default_factory=dict)

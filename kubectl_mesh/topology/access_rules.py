@@ -1,4 +1,4 @@
-"""Rules for how the peers reach a cluster and log in: servers, files, accounts, tokens."""
+"""Rules for the access of peers to a cluster: servers, files, accounts, tokens."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ FILE_KEYS = {
 
 
 def file_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """What a render reads lies in the working directory."""
+    """Files that are not in the working directory."""
     for context, entry in topology.contexts.items():
         credential = entry.get("credential")
         for way, value in (credential if isinstance(credential, dict) else {}).items():
@@ -81,7 +81,7 @@ def _file_name_problems(
 
 
 def server_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """A server that is stated is a URL; one that peers may not reach is warned of."""
+    """Invalid server URLs; adds warnings for servers that peers may not reach."""
     for context, entry in topology.contexts.items():
         server = entry.get("server")
         if not isinstance(server, str):
@@ -111,7 +111,7 @@ def server_problems(topology: StatedTopology) -> Iterator[Problem]:
 
 
 def reader_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Accounts for single peers log in by tokens, each in a file of its own."""
+    """Credentials for all peers together with `readers: perPeer`."""
     if topology.value.get("readers") != "perPeer":
         return
     for context, entry in topology.contexts.items():
@@ -127,7 +127,7 @@ def reader_problems(topology: StatedTopology) -> Iterator[Problem]:
 
 
 def token_generation_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Generations are those of a token that Kubernetes makes, and two of them differ."""
+    """Token generations of clusters without tokens, and equal generations."""
     for context, entry in topology.contexts.items():
         tokens, credential = entry.get("tokens"), entry.get("credential")
         if not isinstance(tokens, dict):

@@ -1,4 +1,4 @@
-"""Rules for clusters and networks: names that add up, edges that work."""
+"""Rules for clusters and networks: names, gateways, peers, control planes."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -19,7 +19,7 @@ from kubectl_mesh.topology.stated_topology import StatedTopology
 
 
 def name_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Names are labels, and no two clusters share one."""
+    """Invalid and duplicate cluster names."""
     taken: dict[str, str] = {}
     for context, entry in topology.contexts.items():
         stated = entry.get("clusterName")
@@ -55,7 +55,7 @@ def name_problems(topology: StatedTopology) -> Iterator[Problem]:
 
 
 def network_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Every network that is described has a cluster on it; every gateway stands in one network."""
+    """Networks without a cluster, and invalid or duplicate gateway addresses."""
     used = {
         entry["network"]
         for entry in topology.contexts.values()
@@ -117,7 +117,7 @@ def _looks_numeric(address: str) -> bool:
 
 
 def peer_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Peers are other contexts of the mesh that let themselves be discovered."""
+    """Peers that do not exist or cannot be discovered."""
     for context, entry in topology.contexts.items():
         peers = entry.get("peers")
         if not isinstance(peers, list):
@@ -160,7 +160,7 @@ def peer_problems(topology: StatedTopology) -> Iterator[Problem]:
 
 
 def release_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Two control planes of one cluster have two revisions."""
+    """Control planes of a cluster with the same revision."""
     mesh = topology.value.get("istio")
     for path, entry in (
         (("istio",), mesh),
@@ -192,9 +192,7 @@ def release_problems(topology: StatedTopology) -> Iterator[Problem]:
 
 
 def control_plane_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """A cluster without a control plane is served by one that has one, finds it, and shares its
-    namespace.
-    """
+    """Clusters without a control plane whose primary cannot serve them."""
     served = {
         e.get("controlPlane")
         for e in topology.contexts.values()

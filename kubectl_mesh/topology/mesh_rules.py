@@ -10,7 +10,7 @@ from kubectl_mesh.topology.stated_topology import StatedTopology
 
 
 def bundle_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """What all clusters share has to suit them all."""
+    """Settings that a bundle for all clusters does not allow."""
     if topology.value.get("remoteSecrets") != "bundle":
         return
     if topology.value.get("readers") == "perPeer":
@@ -49,7 +49,7 @@ def bundle_problems(topology: StatedTopology) -> Iterator[Problem]:
 
 
 def delivery_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Where the tree is kept matters to argocd and flux only, and to them it must be said."""
+    """Missing, superfluous and invalid keys of `delivery`."""
     delivery = topology.value.get("delivery")
     if not isinstance(delivery, dict):
         return
@@ -96,7 +96,7 @@ def _foreign_delivery_keys(facts: ToolFacts) -> Iterator[tuple[str, str]]:
 
 
 def secret_store_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """A store has what it needs, and nothing is stated that it has no use for."""
+    """Missing and superfluous settings of the store."""
     stated = topology.value.get("secrets")
     stated = stated if isinstance(stated, dict) else {}
     store = stated.get("store", "plain")
@@ -148,7 +148,7 @@ def secret_store_problems(topology: StatedTopology) -> Iterator[Problem]:
 
 
 def issuer_problems(topology: StatedTopology) -> Iterator[Problem]:
-    """Where the issuer is in the clusters, it is named; and only there."""
+    """A missing or superfluous `issuerRef`."""
     stated = topology.value.get("certificates")
     stated = stated if isinstance(stated, dict) else {}
     issuer = stated.get("issuer", DEFAULT_ISSUER)

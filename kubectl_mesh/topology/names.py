@@ -1,4 +1,4 @@
-"""Names: of clusters, of files, and what an address is called while it is not known."""
+"""Names of clusters and files."""
 
 import re
 
@@ -19,14 +19,14 @@ _TO_LOWER_CASE = str.maketrans({chr(c): chr(c + 32) for c in range(ord("A"), ord
 
 
 def derive_cluster_name(context: str) -> str:
-    """A context's name made a DNS-1123 label: lower case, every run of other characters one `-`,
-    ends trimmed; may be empty or too long.
+    """A context's name as a DNS-1123 label: lower case, other characters replaced by `-`, ends
+    trimmed. May be empty or too long.
     """
     return re.sub(r"[^a-z0-9-]+", "-", context.translate(_TO_LOWER_CASE)).strip("-")
 
 
 def is_not_file_name(text: str) -> bool:
-    """Whether a text cannot be meant as the name of a file, or may be a secret put in its place."""
+    """Whether a text cannot be a file name, or may be a secret."""
     return (
         can_be_secret(text)
         or len(text) > 1024
@@ -35,7 +35,7 @@ def is_not_file_name(text: str) -> bool:
 
 
 def is_inside_directory(name: str) -> bool:
-    """Whether a file's name stays in the working directory."""
+    """Whether a file name stays in the working directory."""
     return (
         not name.startswith("/")
         and ".." not in name.split("/")

@@ -1,11 +1,13 @@
-"""Which clusters discover which, and who logs in where."""
+"""Which clusters discover which, and which peers log in to a cluster."""
 
 from kubectl_mesh.credentials.accounts import SHARED_READER
 from kubectl_mesh.model import Cluster, Topology
 
 
 def list_peers(topology: Topology) -> dict[str, tuple[str, ...]]:
-    """Whom each cluster discovers: nobody if it has no control plane or is kept out of the mesh."""
+    """The clusters that each cluster discovers; none if it has no control plane or does not join
+    the mesh.
+    """
     joined = tuple(c.name for c in topology.clusters if c.is_joined)
     place = {name: at for at, name in enumerate(joined)}
     found: dict[str, tuple[str, ...]] = {}

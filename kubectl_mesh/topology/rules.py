@@ -1,6 +1,4 @@
-"""The rules that a schema cannot say: names that add up, edges that work, files that are at
-hand.
-"""
+"""The rules that a schema cannot express."""
 
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.topology import access_rules, cluster_rules, mesh_rules
@@ -24,8 +22,8 @@ RULES = (
 
 
 def rule_problems(topology: StatedTopology) -> list[Problem]:
-    """What is wrong by any rule, but for fields whose shape is wrong already; `given.warnings` has
-    what is only unwise.
+    """The problems of all rules, without fields that are invalid by the schema. Warnings are added
+    to `topology.warnings`.
     """
     return [
         p for rule in RULES for p in rule(topology) if p.where.path not in topology.invalid_paths

@@ -1,4 +1,4 @@
-"""Clusters chosen by name or by context."""
+"""Selection of clusters by name or context."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from kubectl_mesh.text import did_you_mean
 def select_clusters(
     topology: Topology, names: Sequence[str], option: str = "--cluster", *, suggest: bool = True
 ) -> frozenset[str]:
-    """The names of the clusters that were asked for, by name or by context; `where` is the option
-    or argument that did.
+    """The names of the selected clusters; `option` is the option or argument that selects them.
 
-    Without `hint` no near name is suggested, where another cluster must not be meant by mistake.
+    Without `suggest` the problem suggests no similar name, if another cluster must not be selected
+    by mistake.
     """
     known = {c.context: c.name for c in topology.clusters} | {
         c.name: c.name for c in topology.clusters

@@ -1,4 +1,4 @@
-"""A topology as it was given, for rules to look at."""
+"""The content of topology.yaml as input for the rules."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,4 @@
-"""certs/: the files of roots and intermediates as they lie there, through no symbolic link. Read
-here alone; judged in `pki`.
-"""
+"""certs/: the files of roots and intermediates, read without following links."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""credentials/: the tokens and the files of other credentials, by which peers log in."""
+"""credentials/: the tokens and other credential files of peers."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from kubectl_mesh.workdir.files import mode_problems, read_work_file
 from kubectl_mesh.x509.layout import SEAL_KEY
 
 LoginKey = tuple[str, str]
-"""A login: the cluster that it is for, and the peer that holds it."""
+"""A login: the cluster, and the peer that uses it."""
 
 
 @dataclass(frozen=True, slots=True)

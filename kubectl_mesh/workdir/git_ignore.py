@@ -1,5 +1,5 @@
-"""guard: keeps private files out of git. It asks git itself what is ignored; where git does not
-answer, nothing counts as ignored.
+"""Keeps private files out of git. git itself is asked what it ignores; without an answer, nothing
+counts as ignored.
 """
 
 import os
@@ -26,7 +26,7 @@ FIRST_PRIVATE_FILES = (
     "credentials/x.token",
     "certs/.kubectl-mesh-stage-x",
 )
-"""What a mesh makes first that is private; x stands for any cluster."""
+"""The first private files of a mesh; x stands for any cluster."""
 GITIGNORE = """\
 # What kubectl mesh keeps out of git: private keys, tokens, kubeconfigs \
 (they may hold credentials), and its own locks.
@@ -42,9 +42,7 @@ GITIGNORE = """\
 
 
 def find_work_tree(path: str) -> str | None:
-    """The top of the git work tree that a path lies in, which need not exist yet; the nearest one,
-    where one lies in another.
-    """
+    """The top of the innermost git work tree that contains a path; the path may not exist yet."""
     current = os.path.realpath(path)
     while True:
         if os.path.lexists(os.path.join(current, ".git")):
@@ -88,11 +86,9 @@ def _check_ignore_files(directory: str) -> None:
 def list_unignored_files(
     directory: str, paths: Sequence[str], environment: Mapping[str, str]
 ) -> list[str]:
-    """Which of the paths below a directory git would take into a commit; all in a work tree whose
-    git cannot be asked.
+    """The paths below a directory that git does not ignore; all of them if git cannot be asked.
 
-    Each path is asked for in the repository it lies in. Where GIT_DIR or GIT_WORK_TREE name
-    another, that one is asked too.
+    Each path is checked in its own repository, and in the one of GIT_DIR or GIT_WORK_TREE.
     """
     base = os.path.realpath(directory)
     _check_ignore_files(directory)
@@ -169,10 +165,9 @@ def search_tracked_files(
 def read_committed_files(
     directory: str, paths: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, bytes]:
-    """What the last commit of the repository around a directory has at paths below it; nothing
-    where there is none.
+    """The files of the last commit at paths below a directory; empty outside a repository.
 
-    Raises `MeshError` where there is a repository and git does not answer.
+    Raises `MeshError` if git does not answer.
     """
     top = find_work_tree(directory)
     if top is None:
@@ -209,9 +204,7 @@ def ignore_pattern(path: str) -> str:
 
 
 def gitignore_lines(private: Sequence[str]) -> list[str]:
-    """The lines of a .gitignore that keeps the private files out, those in unusual places among
-    them.
-    """
+    """The lines of a .gitignore for the private files, including those in unusual places."""
     usual = [line for line in GITIGNORE.splitlines() if not line.startswith("#")]
     paths = map(os.path.normpath, private)
     unusual = {ignore_pattern(path) for path in paths if not _USUAL_PATHS.match(path)}
@@ -232,7 +225,7 @@ def write_gitignore(directory: str, private: Sequence[str] = ()) -> bool:
 
 
 def _git_problems(directory: str, environment: Mapping[str, str]) -> list[Problem]:
-    """Why git does not answer about a directory at all, where it does not."""
+    """Why git does not answer for a directory."""
     top = find_work_tree(directory)
     if top is None:
         return []
@@ -247,8 +240,8 @@ def _git_problems(directory: str, environment: Mapping[str, str]) -> list[Proble
 def unignored_file_problems(
     directory: str, private: Sequence[str], gitignore_path: str, environment: Mapping[str, str]
 ) -> list[Problem]:
-    """The private files of a working directory that git would take, as a problem of its .gitignore;
-    `private` are paths below it.
+    """Private files of a working directory that git does not ignore, as a problem of its
+    .gitignore.
     """
     unignored = list_unignored_files(directory, private, environment)
     if not unignored:
@@ -283,7 +276,9 @@ def unignored_file_problems(
 def unignored_tree_problems(
     out: str, secret_paths: Sequence[str], environment: Mapping[str, str]
 ) -> list[Problem]:
-    """A tree of the store `plain` where git would take it; `secret` are paths below `out`."""
+    """A tree with unencrypted private keys that git does not ignore; `secret_paths` are paths below
+    `out`.
+    """
     if not list_unignored_files(out, secret_paths, environment):
         return []
     if silent := _git_problems(out, environment):

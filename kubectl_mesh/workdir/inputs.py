@@ -1,4 +1,4 @@
-"""Everything that a mesh is rendered from, read once, before anything is judged."""
+"""Everything that a mesh is rendered from, as read from disk."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-"""The files that a person writes, and where problems of files lie as seen from where a command
-runs.
+"""The names of files in a working directory, and the paths of problems relative to the current
+folder.
 """
 
 from collections.abc import Iterable
@@ -28,10 +28,8 @@ def relocate_problems(
     work_files: Iterable[str | None] = (),
     option_files: Iterable[str | None] = (),
 ) -> tuple[Problem, ...]:
-    """Problems of stages that know files by their place in the working directory, with that
-    directory before them.
-
-    Files of the command line (`given`) lie where they are said to.
+    """Problems with the working directory prepended to the paths of its files. Files of options
+    keep their paths.
     """
     own, option_files = set(work_files), set(option_files)
     return tuple(
