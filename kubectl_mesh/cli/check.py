@@ -58,7 +58,7 @@ def command(paths: "Paths", wanted: "CheckOptions", output: str) -> int:
     """
     from kubectl_mesh import __version__
     from kubectl_mesh.operations.check import check_mesh
-    from kubectl_mesh.reports import checks, junit, sarif
+    from kubectl_mesh.reports import checks, sarif
 
     result = check_mesh(paths, wanted, clock.read_machine())
     if output == "json":
@@ -66,6 +66,8 @@ def command(paths: "Paths", wanted: "CheckOptions", output: str) -> int:
     elif output == "sarif":
         common.print_json(sarif.sarif_json(result.results, relative_path, __version__))
     elif output == "junit":
+        from kubectl_mesh.reports import junit  # slow to load
+
         common.print_text(junit.junit_text(result.results, relative_path), people=False)
     else:
         short, marks, width = output == "short", common.status_marks(), common.terminal_width()

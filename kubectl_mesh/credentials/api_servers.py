@@ -262,9 +262,14 @@ class _Search:
         if isinstance(ca, Problem):
             return ca
         entry = (self._entries or {}).get(cluster.context)
-        if ca is None and entry is not None and not entry.insecure:
+        if (
+            ca is None
+            and entry is not None
+            and not entry.insecure
+            and not ca_fault(entry.ca or b"")
+        ):
             ca = entry.ca
-        if ca is None or ca_fault(ca):
+        if ca is None:
             return Problem(
                 cluster.place,
                 "states a server but no CA for it",

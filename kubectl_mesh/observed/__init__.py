@@ -45,7 +45,6 @@ from kubectl_mesh.observed.tree_cacerts import CertificateReader, parse_cacerts
 from kubectl_mesh.observed.tree_parser import TreeParser, digest_value, exclude_paths, flatten_value
 from kubectl_mesh.stores import find_store
 from kubectl_mesh.text import path_text
-from kubectl_mesh.tree.lock_file import LockFile
 from kubectl_mesh.yaml_io.lookup import items_at, mapping_at, text_at
 
 _LAST_APPLIED = 'metadata.annotations."kubectl.kubernetes.io/last-applied-configuration"'
@@ -96,10 +95,6 @@ class TreeReader:
         return MeshState(
             clusters, shared, tuple(sorted(strangers)), tuple(sorted(set(self._parser.problems)))
         )
-
-    def read_lock(self, body: bytes | None) -> LockFile | None:
-        """The content of a lock; None if it cannot be read."""
-        return self._parser.read_lock(body)
 
     def _directory(
         self, name: str, files: Files, wanted: Collection[str] | None

@@ -6,7 +6,7 @@ from typing import TypeVar
 from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed import TreeReader
 from kubectl_mesh.observed.mesh_state import Files, MeshState, ObservedCluster, RawTree
-from kubectl_mesh.tree.lock_file import LockFile
+from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 _NAMESPACE = "1-trust/namespace.yaml"
 _Value = TypeVar("_Value")
@@ -74,7 +74,7 @@ def open_tree(tree: RawTree, reader: TreeReader | None = None) -> MeshState:
 
     clusters = (n for n in tree if n and not n.startswith("_") and MESH_LOCK in tree[n])
     locks = _Lazy(
-        (n for n in tree if n), lambda n: known.read_lock(tree[n].get(MESH_LOCK)) or LockFile()
+        (n for n in tree if n), lambda n: parse_lock(tree[n].get(MESH_LOCK)) or LockFile()
     )
     return MeshState(_Lazy(clusters, parse), {}, tree=tree, locks=locks)
 

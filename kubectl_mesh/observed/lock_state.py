@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed.mesh_state import LockState
 from kubectl_mesh.observed.tree_parser import TreeParser
+from kubectl_mesh.tree.lock_file import parse_lock
 
 NOT_READ = ""
 
@@ -35,7 +36,7 @@ def read_lock_state(
     if MESH_LOCK not in files:
         return None
     file = f"{name}/{MESH_LOCK}"
-    says = parser.read_lock(files[MESH_LOCK])
+    says = parse_lock(files[MESH_LOCK])
     if says is None:
         parser.add_problem(
             file, "is damaged", "render again, and look at the difference", code="lock-damaged"

@@ -14,7 +14,6 @@ from kubectl_mesh.model import Json
 from kubectl_mesh.observed.faults import Fault
 from kubectl_mesh.observed.mesh_state import Fields, Opaque
 from kubectl_mesh.text import can_be_secret, path_text
-from kubectl_mesh.tree.lock_file import LockFile, parse_lock
 
 CACERTS_INCOMPLETE = "cacerts-incomplete"
 """The code of a problem: `cacerts` lacks a key, a certificate, the chain or the root."""
@@ -55,13 +54,6 @@ class TreeParser:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._known: dict[bytes, tuple[Json, ...] | Fault] = {}
-        self._locks: dict[bytes | None, LockFile | None] = {}
-
-    def read_lock(self, body: bytes | None) -> LockFile | None:
-        """The content of a lock; None if it cannot be read."""
-        if body not in self._locks:
-            self._locks[body] = parse_lock(body)
-        return self._locks[body]
 
     def parse_documents(self, file: str, body: bytes | None, path: str = "") -> tuple[Json, ...]:
         """The documents of a file, or of the text at a path in it; none if it cannot be parsed."""

@@ -86,8 +86,12 @@ _LISTS = ("roots", "recipients")
 _ALWAYS = ("mesh", "controlPlane")
 
 
+@lru_cache(maxsize=256)
 def parse_lock(body: bytes | None) -> LockFile | None:
-    """What the bytes of a lock say; None where there are none, or where they are no lock."""
+    """What the bytes of a lock say; None where there are none, or where they are no lock.
+
+    Cached, because several stages ask the same lock.
+    """
     try:
         value = json.loads(body or b"")
         made_from = value["madeFrom"]
@@ -138,19 +142,20 @@ def dump_lock(lock: LockFile) -> bytes:
         f"      {json.dumps(peer)}: {_dump_source(source)}" for peer, source in lock.remote.items()
     )
     made_from = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in head.items())
-    digests = ",\n".join(
-        f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.files.items()
-    )
     opening = (
         f'{{\n  "lock": {FORMAT},\n  "cluster": {json.dumps(lock.cluster)},\n  "madeFrom":'
         f" {{\n{made_from}"
     )
     remote = f'    "remoteSecrets": {{\n{peers}\n    }}\n' if peers else '    "remoteSecrets": {}\n'
-    sealed = ",\n".join(
-        f'    {json.dumps(path)}: "{digest}"' for path, digest in lock.sealed.items()
-    )
-    inputs = f'  "sealed": {{\n{sealed}\n  }},\n' if sealed else ""
-    return f'{opening}{remote}  }},\n{inputs}  "files": {{\n{digests}\n  }}\n}}\n'.encode()
+    inputs = f'  "sealed": {_dump_digests(lock.sealed)},\n' if lock.sealed else ""
+    files = _dump_digests(lock.files)
+    return f'{opening}{remote}  }},\n{inputs}  "files": {files}\n}}\n'.encode()
+
+
+def _dump_digests(digests: Mapping[str, str]) -> str:
+    """The text of an object of paths and digests, an entry per line."""
+    entries = json.dumps(dict(digests), separators=(",\n    ", ": "))[1:-1]
+    return f"{{\n    {entries}\n  }}" if digests else "{\n\n  }"
 
 
 @lru_cache(maxsize=8192)

@@ -15,10 +15,10 @@ from kubectl_mesh.errors import MeshError, Place, Problem
 from kubectl_mesh.model import Certificate
 from kubectl_mesh.text import work_path
 from kubectl_mesh.x509.parse import (
+    Block,
     PemError,
     find_blocks,
     parse_certificate,
-    parse_certificates,
     parse_key,
     text_outside,
 )
@@ -68,12 +68,10 @@ def load_certificates(name: str, pem: bytes) -> tuple[x509.Certificate, ...]:
         raise MeshError([Problem(Place(name), e.what, e.fix, e.check, code=e.code)]) from None
 
 
-@lru_cache(maxsize=256)
 def _parse_strictly(pem: bytes) -> tuple[x509.Certificate, ...]:
-    # Cached, because every intermediate has the same root next to it.
-    _check_text(pem)
+    blocks = _certificate_blocks(pem)
     try:
-        certificates = parse_certificates(pem)
+        certificates = tuple(_parse_block(pem[block.start : block.end]) for block in blocks)
         if any(certificate.serial_number <= 0 for certificate in certificates):
             raise _UnreadableError(
                 "certificate-serial-not-positive",
@@ -94,8 +92,14 @@ def _parse_strictly(pem: bytes) -> tuple[x509.Certificate, ...]:
     return certificates
 
 
-def _check_text(pem: bytes) -> None:
-    """Raises an error for a text that contains more than certificates."""
+@lru_cache(maxsize=256)
+def _parse_block(pem: bytes) -> x509.Certificate:
+    # Cached, because every chain repeats an intermediate and its root.
+    return parse_certificate(pem)
+
+
+def _certificate_blocks(pem: bytes) -> list[Block]:
+    """The blocks of a text; raises an error for one that contains more than certificates."""
     if len(pem) > _MAX_BYTES:
         raise _UnreadableError(
             "certificates-too-large",
@@ -123,6 +127,7 @@ def _check_text(pem: bytes) -> None:
             "has bytes beside its certificates that are no text, and a ConfigMap takes none",
             "leave out all that is not between BEGIN CERTIFICATE and END CERTIFICATE",
         )
+    return blocks
 
 
 def _check_certificate(certificate: x509.Certificate) -> None:
