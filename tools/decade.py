@@ -60,7 +60,7 @@ from kubectl_mesh.pki.issue import issue_pki
 from kubectl_mesh.pki.profile import CertificateProfile
 from kubectl_mesh.pki.renewal import find_expiring_clusters, plan_renewal
 from kubectl_mesh.render.remote_secrets import kubeconfig_text
-from kubectl_mesh.safety import remote_secrets
+from kubectl_mesh.safety import remote_secrets, tokens
 from kubectl_mesh.safety import roots as trusting
 from kubectl_mesh.safety.roots import lagging_tree_problems
 from kubectl_mesh.targets import KINDS, values
@@ -1051,7 +1051,7 @@ class Decade:
         changes = [self.change(name, *stages[name]) for name in names]
         if locked_out := [
             *remote_secrets.withdrawal_problems(plan, changes, "out"),
-            *token_rotation.skipped_step_problems(plan, changes),
+            *tokens.skipped_step_problems(plan, changes),
         ]:
             self.refused += 1
             self.tell(f"render is refused: {locked_out[0].what[:100]}")

@@ -10,10 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kubectl_mesh.credentials.accounts import SHARED_READER, reader_account, reader_secret
-from kubectl_mesh.errors import Problem
-from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX, Cluster, FolderChange, Plan
+from kubectl_mesh.model import Cluster, FolderChange, Plan
 from kubectl_mesh.model.commands import cluster_command
-from kubectl_mesh.text import count_text, mesh_command
 
 STEADY, BEGUN, MOVED = "steady", "begun", "moved"
 _TOKEN = re.compile(r"3-mesh/reader(?:-(.+?))?-token(?:-g([0-9]+))?\.yaml")
@@ -123,42 +121,6 @@ def is_token_path(path: str) -> bool:
 def is_push_path(path: str) -> bool:
     """Whether a path of a cluster's directory pushes a token into an external store."""
     return bool(_PUSH.fullmatch(path))
-
-
-def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
-    """Tokens that would be removed in the same render in which peers move to another token; a
-    cluster that applies it late would lose access.
-    """
-    moving: dict[str, list[str]] = {}
-    for change in changes:
-        for file in change.changes if change.has_differences else ():
-            name = (
-                file.path.removesuffix(".yaml")
-                if change.name == BUNDLE_FOLDER
-                else file.path.removeprefix(REMOTE_SECRETS_PREFIX).removesuffix(".yaml")
-            )
-            if file.action == "update" and (
-                change.name == BUNDLE_FOLDER or file.path.startswith(REMOTE_SECRETS_PREFIX)
-            ):
-                moving.setdefault(name, []).append(change.name)
-            elif file.action == "update" and _PUSH.fullmatch(file.path):
-                moving.setdefault(change.name, []).append(change.name)
-    problems = []
-    for name, secrets in removed_secrets(plan, changes).items():
-        if name in moving:
-            cluster = plan.members[name].cluster
-            what = (
-                f"its Secret {secrets[0]} would go in the same render in which"
-                f" {count_text(len(moving[name]), 'directory')} would move to another token"
-            )
-            fix = (
-                "go one step at a time: put back what tokens said, and run"
-                f" `{mesh_command(f'tokens rotate {name} advance')}`"
-            )
-            problems.append(
-                Problem(cluster.place, what, fix, "token-order", code="token-removed-too-early")
-            )
-    return problems
 
 
 def removed_secrets(plan: Plan, changes: Sequence[FolderChange]) -> dict[str, list[str]]:

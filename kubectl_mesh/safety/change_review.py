@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.lazy_state import exclude_clusters
@@ -25,7 +24,11 @@ from kubectl_mesh.safety.remote_secrets import withdrawal_problems
 from kubectl_mesh.safety.removals import list_removals
 from kubectl_mesh.safety.roots import find_root_refusals, issuer_change_problems
 from kubectl_mesh.safety.steps import Order
-from kubectl_mesh.safety.tokens import early_removal_problems, expired_token_problems
+from kubectl_mesh.safety.tokens import (
+    early_removal_problems,
+    expired_token_problems,
+    skipped_step_problems,
+)
 from kubectl_mesh.targets.teardown import Leaving
 from kubectl_mesh.text import marked_text
 
@@ -150,7 +153,7 @@ def _running_refusals(
         if p.where not in places
     ]
     early = (
-        *token_rotation.skipped_step_problems(render.plan, render.running_changes),
+        *skipped_step_problems(render.plan, render.running_changes),
         *early_removal_problems(render),
     )
     return [

@@ -1,5 +1,6 @@
 """Tokens that peers log in with: those that would leave too early, and those that have expired."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from kubectl_mesh.credentials import token_rotation
@@ -7,11 +8,11 @@ from kubectl_mesh.credentials.accounts import SHARED_READER, token_command, toke
 from kubectl_mesh.credentials.logins import parse_claims
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
-from kubectl_mesh.model import BUNDLE_FOLDER, Plan
+from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX, FolderChange, Plan
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.refusal import TOKEN_ORDER_CHECK
 from kubectl_mesh.safety.remote_secrets import list_secret_changes
-from kubectl_mesh.text import count_text
+from kubectl_mesh.text import count_text, mesh_command
 
 
 def expired_token_problems(out: str, render: PlannedRender) -> list[Problem]:
@@ -50,6 +51,42 @@ def _expired_tokens(plan: Plan, now: datetime) -> dict[tuple[str, str], datetime
         and claims.expires is not None
         and claims.expires <= now
     }
+
+
+def skipped_step_problems(plan: Plan, changes: Sequence[FolderChange]) -> list[Problem]:
+    """Tokens that would be removed in the same render in which peers move to another token; a
+    cluster that applies it late would lose access.
+    """
+    moving: dict[str, list[str]] = {}
+    for change in changes:
+        for file in change.changes if change.has_differences else ():
+            name = (
+                file.path.removesuffix(".yaml")
+                if change.name == BUNDLE_FOLDER
+                else file.path.removeprefix(REMOTE_SECRETS_PREFIX).removesuffix(".yaml")
+            )
+            if file.action == "update" and (
+                change.name == BUNDLE_FOLDER or file.path.startswith(REMOTE_SECRETS_PREFIX)
+            ):
+                moving.setdefault(name, []).append(change.name)
+            elif file.action == "update" and token_rotation.is_push_path(file.path):
+                moving.setdefault(change.name, []).append(change.name)
+    problems = []
+    for name, secrets in token_rotation.removed_secrets(plan, changes).items():
+        if name in moving:
+            cluster = plan.members[name].cluster
+            what = (
+                f"its Secret {secrets[0]} would go in the same render in which"
+                f" {count_text(len(moving[name]), 'directory')} would move to another token"
+            )
+            fix = (
+                "go one step at a time: put back what tokens said, and run"
+                f" `{mesh_command(f'tokens rotate {name} advance')}`"
+            )
+            problems.append(
+                Problem(cluster.place, what, fix, TOKEN_ORDER_CHECK, code="token-removed-too-early")
+            )
+    return problems
 
 
 def early_removal_problems(render: PlannedRender) -> list[Problem]:

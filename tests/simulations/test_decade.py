@@ -167,7 +167,7 @@ def test_a_skipped_step_of_a_token_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         "advance_rotation",
         lambda cluster: {"generation": cluster.second_generation},
     )
-    monkeypatch.setattr(decade.token_rotation, "skipped_step_problems", lambda plan, changes: [])
+    monkeypatch.setattr(decade.tokens, "skipped_step_problems", lambda plan, changes: [])
     assert "with a token that is void" in cut_within(6)
 
 
