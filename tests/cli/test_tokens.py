@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.yaml_io import edit
 from kubectl_mesh.yaml_io.read import load_document
 from tests.conftest import Golden, Run, WorkDir, snapshot
 from tests.support.checked import valid
+from tests.support.clocks import Clock
 from tests.support.goldens import GOLDEN, copy_case, read_files, rendered_tree
 
 Make = Callable[..., WorkDir]
@@ -45,9 +45,8 @@ def of_secret(name: str) -> str:
 
 
 @pytest.fixture
-def mesh(workdir: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> WorkDir:
+def mesh(workdir: Make, run: Run, clock: Clock) -> WorkDir:
     """A rendered mesh of three clusters."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     made = workdir(over={"secrets": {"store": "plain"}}, tokens=True)
     assert run("render", cwd=made).code == 0
     return made
@@ -83,11 +82,8 @@ CASES = ["two-networks", "per-peer", "bundle", "sops", "sealed", "external", "se
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_three_renders(
-    case: str, tmp_path: Path, run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_three_renders(case: str, tmp_path: Path, run: Run, golden: Golden, clock: Clock) -> None:
     """What each step says, and which files of the tree each of its renders changes, in every store; `render --check` holds after each."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = copy_case(case, tmp_path / "mesh")
     name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     assert run("render", cwd=mesh).code == 0
@@ -165,9 +161,8 @@ def test_a_render_names_whose_rotation_goes_on(mesh: WorkDir, run: Run) -> None:
         assert run("render", cwd=mesh).err.endswith(f"{then}{more}\n")
 
 
-def test_only_one_object_pushes(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_object_pushes(tmp_path: Path, run: Run, clock: Clock) -> None:
     """With the store external the same PushSecret pushes the other Secret: `kubectl apply` would leave a second one there, pushing the old token for ever."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case("external", tmp_path / "mesh"))
     pushed = []
     for step in ("", "begin", "advance", "advance"):
@@ -310,10 +305,9 @@ def test_abort_goes_back(mesh: WorkDir, run: Run) -> None:
 
 @pytest.mark.parametrize("case", ["two-networks", "per-peer", "sops", "sealed"])
 def test_abort_refuses_to_go_back_to_a_token_that_is_not_here(
-    case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    case: str, tmp_path: Path, run: Run, clock: Clock
 ) -> None:
     """As of a peer that joined meanwhile: each render from there would be refused. The topology stays, and with the token abort is possible."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     done(run, mesh, "render")
@@ -402,10 +396,9 @@ def test_render_refuses_a_step_that_was_skipped_by_hand(mesh: WorkDir, run: Run)
 
 
 def test_a_sealed_token_of_another_generation_is_not_kept(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Run, clock: Clock
 ) -> None:
     """Where the tokens are not, a move is refused: the tree holds the old one, and would go on holding it."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = copy_case("sops", tmp_path / "mesh")
     name = min(p.name for p in rendered_tree("sops").iterdir() if p.name[0] != "_")
     assert run("render", cwd=mesh).code == 0
@@ -460,10 +453,9 @@ UNKNOWN = "no file states the version of Istio there, so it cannot be known offl
     ],
 )
 def test_what_istiod_does_with_it(
-    version: str | None, said: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    version: str | None, said: str, tmp_path: Path, run: Run, clock: Clock
 ) -> None:
     """By its version; where no file states it, nothing is promised, and the command is there that prints it. Nothing of it is refused."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = on_version(version, tmp_path, run)
     assert "istiod" not in done(run, mesh, "tokens", "rotate", "east", "begin")
     done(run, mesh, "render")
@@ -496,10 +488,9 @@ def test_what_istiod_does_with_it(
 
 @pytest.mark.parametrize("version", ["1.30.0", "1.30.3"])
 def test_a_rotation_that_needs_restarts(
-    version: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    version: str, tmp_path: Path, run: Run, clock: Clock
 ) -> None:
     """istiod 1.30.0 to 1.30.3 loses the cluster: every command says so, and only --with-restarts goes on, with the restart after each apply."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = on_version(version, tmp_path, run)
     loses = "istiod 1.30.0 to 1.30.3 loses all endpoints of a cluster whose remote secret changes"
     done(run, mesh, "render")
@@ -561,10 +552,9 @@ def test_a_rotation_that_needs_restarts(
 
 @pytest.mark.parametrize("case", ["bundle", "external", "sealed", "sops-flux", "sops-argocd"])
 def test_the_restart_is_where_the_change_is_applied(
-    case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    case: str, tmp_path: Path, run: Run, clock: Clock
 ) -> None:
     """Of a bundle after its apply; where a tool or an operator brings the change, once it has."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     stated(mesh, "1.30.3")
     done(run, mesh, "render")
@@ -613,10 +603,9 @@ def commit(mesh: WorkDir) -> None:
     "case", ["two-networks", "per-peer", "bundle", "sops", "sealed", "external"]
 )
 def test_the_last_commit_must_hold_the_step(
-    case: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    case: str, tmp_path: Path, run: Run, clock: Clock
 ) -> None:
     """A tree on disk is in no cluster: neither a move, nor the end of a token, nor the way back, before the step is committed and was seen."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = WorkDir(copy_case(case, tmp_path / "mesh"))
     name = min(p.name for p in rendered_tree(case).iterdir() if p.name[0] != "_")
     if case in ("two-networks", "per-peer", "bundle"):

@@ -15,6 +15,7 @@ from kubectl_mesh import targets
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.credentials.logins import parse_claims
 from tests.conftest import Run, WorkDir
+from tests.support.clocks import Clock
 from tests.support.programs import tool
 
 Make = Callable[..., WorkDir]
@@ -531,10 +532,9 @@ def test_a_token_of_another_account(case: str, modern: Make, run: Run) -> None:
     ],
 )
 def test_a_token_that_ends_within_a_day(
-    minutes: int, left: str, modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+    minutes: int, left: str, modern: Make, run: Run, clock: Clock
 ) -> None:
     """As `kubectl create token` makes them: all commands say when, `check` fails, and --strict refuses."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = modern(tokens=True)
     token = jwt(sub=SUBJECT, exp=int((DAY + timedelta(minutes=minutes)).timestamp()))
     mesh.token(WEST, token)
@@ -554,11 +554,8 @@ def test_a_token_that_ends_within_a_day(
     assert run("render", "--strict", "--with-restarts", cwd=mesh).code == 0
 
 
-def test_the_next_token_is_judged_too(
-    modern: Make, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_token_is_judged_too(modern: Make, run: Run, clock: Clock) -> None:
     """Before peers move to it: cut off, of another account, or about to end."""
-    monkeypatch.setattr(shell, "read_clock", lambda: DAY)
     mesh = modern(tokens=True, over={"istio": {"version": "1.31.0"}})
     assert run("render", cwd=mesh).code == 0
     assert run("tokens", "rotate", WEST, "begin", cwd=mesh).code == 0
