@@ -21,7 +21,7 @@ from kubectl_mesh.differences.rules import RULES
 from kubectl_mesh.observed.tree_sources import read_tree
 from kubectl_mesh.reports.diff_markdown import markdown_text
 from kubectl_mesh.reports.diff_text import diff_json, diff_text
-from kubectl_mesh.safety.steps import Constraint, rank_clusters
+from kubectl_mesh.safety.apply_steps import Constraint, rank_clusters
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import TOP, Golden, Run, merged
 from tests.support.goldens import CASES as GOLDEN_CASES

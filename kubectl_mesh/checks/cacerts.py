@@ -16,7 +16,7 @@ from kubectl_mesh.checks.context import (
     Needs,
     TreeContext,
 )
-from kubectl_mesh.checks.unknown import cacerts_unknown
+from kubectl_mesh.checks.unknown_answers import cacerts_unknown
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.observed.mesh_state import Cacerts
 from kubectl_mesh.observed.tree_parser import CACERTS_INCOMPLETE
@@ -43,12 +43,12 @@ class ReadingCheck(ContentCheck):
     """A check that a file of the tree can be read."""
 
     def covered_files(self, tree: TreeContext) -> frozenset[str]:
-        return tree.explained
+        return tree.explained_files
 
     def find_in_tree(self, tree: TreeContext) -> Iterator[Finding]:
         for problem in tree.state.problems:
             if self.is_asked(problem):
-                yield self.finding(tree, problem.where, problem.what, problem.code)
+                yield self.build_finding(tree, problem.where, problem.what, problem.code)
 
     def is_asked(self, problem: Problem) -> bool:
         """Whether this check reports a problem of reading the tree."""
@@ -260,7 +260,7 @@ def _is_not_rendered_yet(
     own = frozenset(trust.root_fingerprints)
     is_as_rendered = (
         tree.roots is not None
-        and trust.file not in tree.by_hand
+        and trust.file not in tree.hand_edits
         and tree.state.clusters[name].lock is not None
     )
     return is_as_rendered and bool(own) and (own < roots or own > roots)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kubectl_mesh.checks.check import Check, StageCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, InputFacts, Needs
 from kubectl_mesh.checks.pending import PendingCheck
-from kubectl_mesh.checks.unknown import cacerts_unknown, version_unknown
+from kubectl_mesh.checks.unknown_answers import cacerts_unknown, version_unknown
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.places import relocate_problems

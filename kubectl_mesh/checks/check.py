@@ -103,9 +103,9 @@ class ContentCheck(Check):
 
     def covered_files(self, tree: TreeContext) -> frozenset[str]:
         """The files of which another error says enough."""
-        return tree.explained | tree.unreadable
+        return tree.explained_files | tree.unreadable
 
-    def finding(
+    def build_finding(
         self, tree: TreeContext, where: Place, what: str, code: str, fix: str = RENDER
     ) -> Finding:
         """A finding about a file of the tree, given with its directory."""

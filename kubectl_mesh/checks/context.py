@@ -99,7 +99,7 @@ class TreeContext(SharedPasses):
     out: str
     state: MeshState
     """The tree; without the files in `unchanged`, if the tree was compared."""
-    meant: MeshState | None
+    expected_state: MeshState | None
     """A render of the same files; None if the inputs do not allow one."""
     topology: Topology
     peers: Mapping[str, tuple[str, ...]]
@@ -110,13 +110,13 @@ class TreeContext(SharedPasses):
     """The fingerprint of each cluster's intermediate, as far as `certs/` has it."""
     now: datetime
     fail_within: timedelta | None
-    by_hand: Mapping[str, str] = field(default_factory=dict)
+    hand_edits: Mapping[str, str] = field(default_factory=dict)
     """Files (with their directory) that differ from the lock: `edited` or `deleted`."""
-    unchanged: frozenset[str] = frozenset()
+    unchanged_files: frozenset[str] = frozenset()
     """Files (with their directory) that are what a render makes."""
-    rendered: frozenset[str] | None = None
+    rendered_files: frozenset[str] | None = None
     """All files (with their directory) that a render makes; None as for `meant`."""
-    explained: frozenset[str] = frozenset()
+    explained_files: frozenset[str] = frozenset()
     """Files (with `out`) that a problem of the inputs is about already."""
 
     @cached_property
@@ -129,7 +129,7 @@ class TreeContext(SharedPasses):
         problem says so.
         """
         file = where.file
-        touched = f"; it was {self.by_hand[file]} by hand" if file in self.by_hand else ""
+        touched = f"; it was {self.hand_edits[file]} by hand" if file in self.hand_edits else ""
         place = Place(f"{self.out}/{file}", path=where.path)
         return Problem(place, what + touched, fix, check, code=code)
 
@@ -140,7 +140,7 @@ class Comparison:
 
     out: str
     changes: tuple[FolderChange, ...]
-    strangers: tuple[str, ...]
+    foreign_entries: tuple[str, ...]
     """What is next to the directories of the clusters and is not rendered."""
     refusals: tuple[Problem, ...]
     """Why a render refuses to change the tree."""
@@ -159,7 +159,7 @@ class InputFacts:
     """The CA of every known API server: its cluster, the PEM, and its place."""
     ca_files: Mapping[str, str]
     """The files of those CAs, by cluster, for those that are in files of their own."""
-    broken: frozenset[tuple[str, str]]
+    broken_inputs: frozenset[tuple[str, str]]
     """Inputs that are known to be wrong, and so are not pending: their kind, and the cluster."""
     has_seal_key: bool
     can_detect_platform: bool

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from kubectl_mesh.checks.check import Check, StageCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, InputFacts, Needs
 from kubectl_mesh.checks.pending import PendingCheck
-from kubectl_mesh.checks.unknown import tokens_unknown
+from kubectl_mesh.checks.unknown_answers import tokens_unknown
 from kubectl_mesh.credentials.tokens import token_findings
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.workdir.places import relocate_problems

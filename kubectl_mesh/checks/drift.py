@@ -35,7 +35,7 @@ class Drift:
     """The differences of a tree."""
 
     folders: tuple[FolderDrift, ...]
-    strangers: tuple[Place, ...]
+    foreign_entries: tuple[Place, ...]
     """What is next to the directories and is not rendered."""
     is_refused: bool
     """A render refuses to change the tree, so it is not out of date because nobody rendered."""
@@ -46,7 +46,9 @@ def find_drift(comparison: Comparison, covered: Container[str]) -> Drift:
     """The differences, without the files in `covered` (with `out`)."""
     return Drift(
         tuple(_folder_drift(comparison.out, change, covered) for change in comparison.changes),
-        tuple(Place(f"{comparison.out}/{single_line(name)}") for name in comparison.strangers),
+        tuple(
+            Place(f"{comparison.out}/{single_line(name)}") for name in comparison.foreign_entries
+        ),
         bool(comparison.refusals),
         comparison.makes_certificates,
     )
@@ -76,9 +78,9 @@ def covered_kustomizations(tree: TreeContext, covered: Container[str]) -> frozen
     """The kustomizations (with `out`) that differ from a render in the files that they list alone,
     and in no files but those of `covered`.
     """
-    if tree.meant is None:
+    if tree.expected_state is None:
         return frozenset()
-    known = {o.file: o for o in _kustomizations(tree.meant)}
+    known = {o.file: o for o in _kustomizations(tree.expected_state)}
     return frozenset(
         f"{tree.out}/{seen.file}"
         for seen in _kustomizations(tree.state)

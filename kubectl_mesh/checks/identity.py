@@ -35,18 +35,22 @@ class IdentityCheck(ContentCheck):
     ) -> Iterator[Finding]:
         """What one cluster says otherwise."""
 
-    def difference(
+    def build_difference(
         self, tree: TreeContext, said: StatedValue, wanted: str, subject: str
     ) -> Iterator[Finding]:
         """A finding if a text says something else than is wanted of a subject (`the mesh`)."""
         if said.value != wanted:
             what = f"says {value_text(said.value)}, where {subject} is {value_text(wanted)}"
-            yield self.finding(tree, Place(said.file, path=said.path), what, f"{self.id}-differs")
+            yield self.build_finding(
+                tree, Place(said.file, path=said.path), what, f"{self.id}-differs"
+            )
 
 
-def _meant(tree: TreeContext, cluster: ObservedCluster) -> ObservedCluster | None:
+def _expected_cluster(tree: TreeContext, cluster: ObservedCluster) -> ObservedCluster | None:
     """The cluster as a render makes it."""
-    return tree.meant.clusters.get(cluster.name) if tree.meant is not None else None
+    return (
+        tree.expected_state.clusters.get(cluster.name) if tree.expected_state is not None else None
+    )
 
 
 class TreeIdentity(IdentityCheck):
@@ -65,9 +69,9 @@ class TreeIdentity(IdentityCheck):
         self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
         for said in cluster.cluster_names:
-            yield from self.difference(tree, said, wanted.name, "the cluster")
+            yield from self.build_difference(tree, said, wanted.name, "the cluster")
         for said in cluster.mesh_ids:
-            yield from self.difference(tree, said, tree.topology.mesh_id, "the mesh")
+            yield from self.build_difference(tree, said, tree.topology.mesh_id, "the mesh")
 
 
 class TreeNetwork(IdentityCheck):
@@ -91,8 +95,8 @@ class TreeNetwork(IdentityCheck):
         if label is None:
             yield from self._find_no_label(tree, cluster)
         for said in (*((label,) if label is not None else ()), *cluster.network_values):
-            yield from self.difference(tree, said, wanted.network, "the cluster's network")
-        meant = _meant(tree, cluster)
+            yield from self.build_difference(tree, said, wanted.network, "the cluster's network")
+        meant = _expected_cluster(tree, cluster)
         known = {(g.file, g.kind, g.name): g.network for g in meant.gateways} if meant else {}
         for gate in cluster.gateways:
             otherwise = gate.network if meant is not None or gate.addresses else wanted.network
@@ -107,7 +111,7 @@ class TreeNetwork(IdentityCheck):
                     f"the gateway {gate.name} is labelled {says}, where its network is"
                     f" {value_text(network)}"
                 )
-                yield self.finding(tree, Place(gate.file), what, "gateway-network-differs")
+                yield self.build_finding(tree, Place(gate.file), what, "gateway-network-differs")
 
     def _find_no_label(self, tree: TreeContext, cluster: ObservedCluster) -> Iterator[Finding]:
         default = f"{cluster.name}/1-trust/namespace.yaml"
@@ -115,7 +119,7 @@ class TreeNetwork(IdentityCheck):
         if file.partition("/")[2] in cluster.files:
             where = Place(file, path="metadata.labels")
             what = "has no label topology.istio.io/network"
-            yield self.finding(tree, where, what, "network-label-missing")
+            yield self.build_finding(tree, where, what, "network-label-missing")
 
 
 class TreeNetworks(IdentityCheck):
@@ -130,7 +134,7 @@ class TreeNetworks(IdentityCheck):
     def find_in_cluster(
         self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
-        meant = _meant(tree, cluster)
+        meant = _expected_cluster(tree, cluster)
         if meant is None:
             return
         found, declared = _declared_networks(cluster), _declared_networks(meant)
@@ -141,7 +145,7 @@ class TreeNetworks(IdentityCheck):
             elif other is not None and other.file.partition("/")[2] in cluster.files:
                 where = Place(other.file, path="meshNetworks")
                 what = f"declares no network {value_text(network)}"
-                yield self.finding(tree, where, what, "network-not-declared")
+                yield self.build_finding(tree, where, what, "network-not-declared")
 
     def _compare(
         self, tree: TreeContext, network: str, one: ObservedGateway, other: ObservedGateway | None
@@ -149,19 +153,19 @@ class TreeNetworks(IdentityCheck):
         if other is None:
             where = Place(one.file, path="meshNetworks")
             what = f"declares a network {value_text(network)}, which the topology does not have"
-            yield self.finding(tree, where, what, "network-not-in-topology")
+            yield self.build_finding(tree, where, what, "network-not-in-topology")
             return
         where = Place(one.file, path=f"meshNetworks.{network}")
         if set(one.addresses) != set(other.addresses):
             what = (
                 f"declares other gateways for the network {value_text(network)} than the topology"
             )
-            yield self.finding(tree, where, what, "network-gateways-differ")
+            yield self.build_finding(tree, where, what, "network-gateways-differ")
         elif set(one.registries) != set(other.registries):
             what = (
                 f"declares other registries for the network {value_text(network)} than the topology"
             )
-            yield self.finding(tree, where, what, "network-registries-differ")
+            yield self.build_finding(tree, where, what, "network-registries-differ")
 
 
 class TreeNamespace(IdentityCheck):
@@ -180,7 +184,7 @@ class TreeNamespace(IdentityCheck):
     ) -> Iterator[Finding]:
         namespace = (cluster.namespace,) if cluster.namespace is not None else ()
         for said in (*namespace, *cluster.namespace_values):
-            yield from self.difference(tree, said, wanted.namespace, "Istio's namespace")
+            yield from self.build_difference(tree, said, wanted.namespace, "Istio's namespace")
 
 
 class TreeTrustDomain(IdentityCheck):
@@ -195,7 +199,7 @@ class TreeTrustDomain(IdentityCheck):
     def find_in_cluster(
         self, tree: TreeContext, cluster: ObservedCluster, wanted: WantedCluster
     ) -> Iterator[Finding]:
-        meant = _meant(tree, cluster)
+        meant = _expected_cluster(tree, cluster)
         known = {c.file: c.values for c in meant.control_plane} if meant is not None else {}
         for document in cluster.control_plane:
             for path in _TRUST_DOMAINS if document.file in known else ():
@@ -205,7 +209,7 @@ class TreeTrustDomain(IdentityCheck):
                     should_be = value_text(value) if value is not None else "left out"
                     where = Place(document.file, path=f"values.{path}")
                     what = f"{says}, where it should be {should_be}"
-                    yield self.finding(tree, where, what, "trust-domain-differs")
+                    yield self.build_finding(tree, where, what, "trust-domain-differs")
 
 
 def _declared_networks(cluster: ObservedCluster) -> dict[str, ObservedGateway]:

@@ -17,8 +17,8 @@ class PendingCheck(Check):
             return
         for pending in inputs.plan.pending:
             kind, subject = pending.kind, pending.subject
-            is_broken = (kind, subject) in inputs.broken or (
-                kind == "token" and ("server", subject) in inputs.broken
+            is_broken = (kind, subject) in inputs.broken_inputs or (
+                kind == "token" and ("server", subject) in inputs.broken_inputs
             )
             if self.id != f"{kind}-pending" or is_broken:
                 continue

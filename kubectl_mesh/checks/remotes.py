@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from kubectl_mesh.checks.check import ContentCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, Finding, InputFacts, Needs, TreeContext
-from kubectl_mesh.checks.unknown import sealed_unknown
+from kubectl_mesh.checks.unknown_answers import sealed_unknown
 from kubectl_mesh.errors import Place
 from kubectl_mesh.model import BUNDLE_FOLDER, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.model.address import is_loopback, url_fault
@@ -24,7 +24,7 @@ _RENDER = f"run `{mesh_command('render')}`"
 
 
 @dataclass(frozen=True, slots=True)
-class HeldSecret:
+class SecretInTree:
     """What a directory holds for one cluster."""
 
     owner: str
@@ -44,9 +44,9 @@ class SecretFolder:
 
     path: str
     """With the directory, and a slash at its end."""
-    wanted: frozenset[str]
+    expected: frozenset[str]
     """The clusters that are to be discovered from there."""
-    held: tuple[HeldSecret, ...]
+    secrets: tuple[SecretInTree, ...]
 
 
 def group_secrets(tree: TreeContext) -> tuple[SecretFolder, ...]:
@@ -57,16 +57,18 @@ def group_secrets(tree: TreeContext) -> tuple[SecretFolder, ...]:
         if name in tree.peers:
             wanted = () if tree.topology.has_remote_secret_bundle else tree.peers[name]
             folder = SecretFolder(f"{name}/{REMOTE_SECRETS_PREFIX}", frozenset(wanted), ())
-            folders.append(_grouped(tree, name, folder, cluster.remote_secrets, namespaces[name]))
+            folders.append(
+                _group_folder(tree, name, folder, cluster.remote_secrets, namespaces[name])
+            )
     bundle = tree.state.shared_directories.get(BUNDLE_FOLDER)
     if bundle is not None:
         discovered = frozenset(n for peers in tree.peers.values() for n in peers)
         folder = SecretFolder(f"{BUNDLE_FOLDER}/", discovered, ())
-        folders.append(_grouped(tree, BUNDLE_FOLDER, folder, bundle.remote_secrets, None))
+        folders.append(_group_folder(tree, BUNDLE_FOLDER, folder, bundle.remote_secrets, None))
     return tuple(folders)
 
 
-def _grouped(
+def _group_folder(
     tree: TreeContext,
     holder: str,
     folder: SecretFolder,
@@ -75,15 +77,15 @@ def _grouped(
 ) -> SecretFolder:
     owners: dict[str, list[RemoteSecret]] = {}
     for secret in secrets:
-        owners.setdefault(_owner(secret, folder.wanted), []).append(secret)
+        owners.setdefault(_find_owner(secret, folder.expected), []).append(secret)
     expected = _expected_secrets(tree, holder)
     held = []
     for owner, mine in owners.items():
         own = f"{folder.path}{owner}.yaml"
         first, *more = sorted(mine, key=lambda s: (s.file != own, s.file))
-        is_own_elsewhere = own in tree.unchanged and first.file != own
+        is_own_elsewhere = own in tree.unchanged_files and first.file != own
         held.append(
-            HeldSecret(
+            SecretInTree(
                 owner,
                 None if is_own_elsewhere else first,
                 (first, *more) if is_own_elsewhere else tuple(more),
@@ -91,34 +93,40 @@ def _grouped(
                 namespace,
             )
         )
-    return replace(folder, held=tuple(held))
+    return replace(folder, secrets=tuple(held))
 
 
 def _expected_secrets(tree: TreeContext, holder: str) -> Mapping[str, RemoteSecret]:
-    if tree.meant is None:
+    if tree.expected_state is None:
         return {}
-    made = tree.meant.clusters.get(holder) or tree.meant.shared_directories.get(holder)
+    made = tree.expected_state.clusters.get(holder) or tree.expected_state.shared_directories.get(
+        holder
+    )
     return {s.peer: s for s in made.remote_secrets} if made is not None else {}
 
 
-def _stem(secret: RemoteSecret) -> str:
+def _file_stem(secret: RemoteSecret) -> str:
     return secret.file.rsplit("/", 1)[-1].removesuffix(".yaml")
 
 
-def _titles(secret: RemoteSecret) -> dict[str, str | None]:
+def _list_titles(secret: RemoteSecret) -> dict[str, str | None]:
     """Every name that a remote secret has."""
     return {
         "data key": secret.peer,
         "metadata.name": secret.name.removeprefix("istio-remote-secret-"),
         "annotation networking.istio.io/cluster": secret.cluster_annotation,
-        "file": _stem(secret),
+        "file": _file_stem(secret),
     }
 
 
-def _owner(secret: RemoteSecret, wanted: frozenset[str]) -> str:
+def _find_owner(secret: RemoteSecret, wanted: frozenset[str]) -> str:
     """Whose secret it is meant to be: the cluster that most of its names name."""
-    counted = Counter(name for name in _titles(secret).values() if name in wanted)
-    return max(counted, key=lambda n: (counted[n], n == _stem(secret))) if counted else secret.peer
+    counted = Counter(name for name in _list_titles(secret).values() if name in wanted)
+    return (
+        max(counted, key=lambda n: (counted[n], n == _file_stem(secret)))
+        if counted
+        else secret.peer
+    )
 
 
 class FolderCheck(ContentCheck):
@@ -137,13 +145,13 @@ class SecretCheck(FolderCheck):
     """A check of the remote secret of each cluster that is to be discovered."""
 
     def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
-        for held in folder.held:
-            if held.secret is not None and held.owner in folder.wanted:
+        for held in folder.secrets:
+            if held.secret is not None and held.owner in folder.expected:
                 yield from self.find_in_secret(tree, held, held.secret)
 
     @abstractmethod
     def find_in_secret(
-        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+        self, tree: TreeContext, held: SecretInTree, secret: RemoteSecret
     ) -> Iterator[Finding]:
         """What the check finds in one remote secret."""
 
@@ -156,12 +164,12 @@ class KubeconfigCheck(SecretCheck):
     compares_inputs = True
 
     def find_in_secret(
-        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+        self, tree: TreeContext, held: SecretInTree, secret: RemoteSecret
     ) -> Iterator[Finding]:
         if STORES[secret.store].SHOWS_KUBECONFIGS:
             where = Place(secret.file, path=f"data.{secret.peer}")
             for what, code in self.find_faults(secret, held.expected):
-                yield self.finding(tree, where, what, code)
+                yield self.build_finding(tree, where, what, code)
 
     @abstractmethod
     def find_faults(
@@ -185,13 +193,13 @@ class RemoteMissing(FolderCheck):
     compares_inputs = True
 
     def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
-        for owner in sorted(folder.wanted - {held.owner for held in folder.held}):
+        for owner in sorted(folder.expected - {held.owner for held in folder.secrets}):
             file = f"{folder.path}{owner}.yaml"
-            is_pending = tree.rendered is not None and file not in tree.rendered
-            if file in tree.unchanged or is_pending:
+            is_pending = tree.rendered_files is not None and file not in tree.rendered_files
+            if file in tree.unchanged_files or is_pending:
                 continue
             what, fix = f'is not there: "{owner}" is not discovered', f"{_RENDER}, which makes it"
-            yield self.finding(tree, Place(file), what, "remote-secret-missing", fix)
+            yield self.build_finding(tree, Place(file), what, "remote-secret-missing", fix)
 
 
 class RemoteExtra(FolderCheck):
@@ -213,8 +221,8 @@ class RemoteExtra(FolderCheck):
 
     def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
         fix = f"{_RENDER}, which removes it, and delete the Secret from the cluster"
-        for held in folder.held:
-            if held.secret is None or held.owner in folder.wanted:
+        for held in folder.secrets:
+            if held.secret is None or held.owner in folder.expected:
                 continue
             why, code = (
                 ("is no cluster of the topology", "remote-secret-of-unknown-cluster")
@@ -222,7 +230,7 @@ class RemoteExtra(FolderCheck):
                 else ("is not among those that it discovers", "remote-secret-of-no-peer")
             )
             what = f"is for {value_text(held.owner)}, which {why}"
-            yield self.finding(tree, Place(held.secret.file), what, code, fix)
+            yield self.build_finding(tree, Place(held.secret.file), what, code, fix)
 
 
 class RemoteDouble(FolderCheck):
@@ -242,11 +250,13 @@ class RemoteDouble(FolderCheck):
 
     def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
         fix = f"take it away, and {_RENDER}"
-        for held in folder.held:
+        for held in folder.secrets:
             own = f"{folder.path}{held.owner}.yaml".rsplit("/", 1)[-1]
             what = f'is a second remote secret for "{held.owner}", beside {own}'
             for secret in held.duplicates:
-                yield self.finding(tree, Place(secret.file), what, "remote-secret-doubled", fix)
+                yield self.build_finding(
+                    tree, Place(secret.file), what, "remote-secret-doubled", fix
+                )
 
 
 class RemoteNames(SecretCheck):
@@ -267,10 +277,10 @@ class RemoteNames(SecretCheck):
     compares_inputs = True
 
     def find_in_secret(
-        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+        self, tree: TreeContext, held: SecretInTree, secret: RemoteSecret
     ) -> Iterator[Finding]:
         owner = held.owner
-        other = {title: name for title, name in _titles(secret).items() if name != owner}
+        other = {title: name for title, name in _list_titles(secret).items() if name != owner}
         if not other:
             return
         said = ", ".join(
@@ -285,7 +295,7 @@ class RemoteNames(SecretCheck):
             else "metadata.annotations"
         )
         where, what = Place(secret.file, path=path), f'is that of "{owner}", but {said}'
-        yield self.finding(tree, where, what, "remote-secret-names-differ")
+        yield self.build_finding(tree, where, what, "remote-secret-names-differ")
 
 
 class RemoteSeen(SecretCheck):
@@ -298,12 +308,12 @@ class RemoteSeen(SecretCheck):
     needs = Needs.INPUTS | Needs.CONTENT
 
     def find_in_secret(
-        self, tree: TreeContext, held: HeldSecret, secret: RemoteSecret
+        self, tree: TreeContext, held: SecretInTree, secret: RemoteSecret
     ) -> Iterator[Finding]:
         if not secret.has_label:
             where = Place(secret.file, path="metadata.labels")
             what = 'has no label istio/multiCluster: "true", so istiod passes over it'
-            yield self.finding(tree, where, what, "remote-secret-not-labelled")
+            yield self.build_finding(tree, where, what, "remote-secret-not-labelled")
         namespace = held.namespace
         if namespace is not None and secret.namespace not in (None, namespace):
             where = Place(secret.file, path="metadata.namespace")
@@ -311,7 +321,7 @@ class RemoteSeen(SecretCheck):
                 f"is for the namespace {value_text(secret.namespace)}, and istiod looks in"
                 f" {value_text(namespace)}"
             )
-            yield self.finding(tree, where, what, "remote-secret-in-other-namespace")
+            yield self.build_finding(tree, where, what, "remote-secret-in-other-namespace")
 
 
 class RemoteServer(KubeconfigCheck):

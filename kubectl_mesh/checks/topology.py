@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from kubectl_mesh.checks.check import Check, StageCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, WARNING, CheckContext, Finding, InputFacts, Needs
-from kubectl_mesh.checks.homes import judge_homes
-from kubectl_mesh.checks.unknown import version_unknown
+from kubectl_mesh.checks.registries import judge_registries
+from kubectl_mesh.checks.unknown_answers import version_unknown
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import Topology
 from kubectl_mesh.model.commands import cluster_command
@@ -165,7 +165,7 @@ class ChartsGone(Check):
     needs = Needs.RENDER | Needs.CONTROL_PLANE
 
     def find_problems(self, context: CheckContext) -> Iterable[Finding]:
-        return self.select_own(context.tree.run_once(judge_homes) if context.tree else ())
+        return self.select_own(context.tree.run_once(judge_registries) if context.tree else ())
 
 
 class ImagesGone(Check):
@@ -184,7 +184,7 @@ class ImagesGone(Check):
     needs = Needs.RENDER | Needs.CONTROL_PLANE
 
     def find_problems(self, context: CheckContext) -> Iterable[Finding]:
-        return self.select_own(context.tree.run_once(judge_homes) if context.tree else ())
+        return self.select_own(context.tree.run_once(judge_registries) if context.tree else ())
 
     def find_unknown(self, inputs: InputFacts) -> Unknown | None:
         if not inputs.is_hub_unknown:

@@ -9,7 +9,7 @@ from kubectl_mesh.checks.check import LeftoverCheck, StageCheck, Unknown
 from kubectl_mesh.checks.context import ERROR, WARNING, Finding, InputFacts, Needs, TreeContext
 from kubectl_mesh.checks.drift import Drift, FolderDrift
 from kubectl_mesh.checks.pending import PendingCheck
-from kubectl_mesh.checks.unknown import version_unknown
+from kubectl_mesh.checks.unknown_answers import version_unknown
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.text import mesh_command, single_line, work_path
@@ -252,7 +252,7 @@ class TreeForeign(LeftoverCheck):
 
     def find_leftovers(self, drift: Drift) -> Iterator[Finding]:
         places = [f.file(single_line(path)) for f in drift.folders for path in f.foreign]
-        for place in (*places, *drift.strangers):
+        for place in (*places, *drift.foreign_entries):
             what, fix = "is not of kubectl mesh's making", "move it elsewhere"
             problem = Problem(place, what, fix, self.id, code="file-not-rendered")
             yield Finding(self.severity, problem)

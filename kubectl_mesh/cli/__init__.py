@@ -72,9 +72,9 @@ class CommandGroup(click.Group):
 
             if not isinstance(error, MeshError):
                 raise
-            from kubectl_mesh.cli import own
+            from kubectl_mesh.cli import printed_commands
 
-            raise own.complete_error(error, ctx) from None
+            raise printed_commands.complete_error(error, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kubectl_mesh.cli import own
+from kubectl_mesh.cli import printed_commands
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.text import escape_for_json, escape_for_terminal, mesh_command, plain_text
 
@@ -20,14 +20,14 @@ directory_option = click.option(
     "-C",
     "directory",
     default=".",
-    callback=own.record_option,
+    callback=printed_commands.record_option,
     metavar="DIR",
     help="The working directory.  [default: .]",
 )
 kubeconfig_option = click.option(
     "--kubeconfig",
     type=click.Path(),
-    callback=own.record_option,
+    callback=printed_commands.record_option,
     metavar="FILE",
     help=(
         "Take servers and CAs from this kubeconfig.  [default: kubeconfig.yaml in DIR, if it is"
@@ -36,7 +36,7 @@ kubeconfig_option = click.option(
 )
 tree_option = click.option(
     "--out",
-    callback=own.record_option,
+    callback=printed_commands.record_option,
     metavar="FOLDER",
     help="Where the tree is.  [default: out in DIR]",
 )
@@ -62,7 +62,10 @@ def print_text(text: str, *, people: bool = True) -> None:
     cursor.
     """
     click.echo(
-        escape_for_terminal(own.complete_commands(text) if people else plain_text(text)), nl=False
+        escape_for_terminal(
+            printed_commands.complete_commands(text) if people else plain_text(text)
+        ),
+        nl=False,
     )
 
 
@@ -80,7 +83,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 def print_note(text: str) -> None:
     """What is said beside a report: what comes next, and what was done on the way."""
-    click.echo(escape_for_terminal(own.complete_commands(text)), err=True)
+    click.echo(escape_for_terminal(printed_commands.complete_commands(text)), err=True)
 
 
 NEXT_RENDER = f"next: {mesh_command('render')}"
@@ -98,7 +101,11 @@ def print_warnings(problems: Iterable[Problem]) -> None:
     """Warnings, on stderr."""
     for problem in problems:
         click.echo(
-            f"warning: {escape_for_terminal(own.complete_commands(problem.marked_text))}", err=True
+            (
+                "warning:"
+                f" {escape_for_terminal(printed_commands.complete_commands(problem.marked_text))}"
+            ),
+            err=True,
         )
 
 
@@ -106,7 +113,11 @@ def print_errors(problems: Iterable[Problem]) -> None:
     """Problems that are an answer, on stderr."""
     for problem in problems:
         click.echo(
-            f"error: {escape_for_terminal(own.complete_commands(problem.marked_text))}", err=True
+            (
+                "error:"
+                f" {escape_for_terminal(printed_commands.complete_commands(problem.marked_text))}"
+            ),
+            err=True,
         )
 
 
@@ -157,7 +168,7 @@ def print_marked_text(text: str) -> None:
     """A report for people whose lines begin with marks, in colour on a terminal that has not said
     no (NO_COLOR, TERM=dumb).
     """
-    shown = escape_for_terminal(own.complete_commands(text))
+    shown = escape_for_terminal(printed_commands.complete_commands(text))
     if (
         sys.stdout is not None
         and sys.stdout.isatty()

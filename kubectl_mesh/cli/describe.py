@@ -23,9 +23,9 @@ def command(paths: "Paths", clusters: tuple[str, ...], output: str) -> int:
     Where inputs are wrong, shows what can be known, and exits 1.
     """
     from kubectl_mesh.operations.describe import describe_mesh
+    from kubectl_mesh.reports.cluster_table import table_text
     from kubectl_mesh.reports.describe import describe_text
     from kubectl_mesh.reports.describe_json import describe_json
-    from kubectl_mesh.reports.table import table_text
 
     known = describe_mesh(paths, clusters, clock.read_machine(), with_commit=output != "text")
     value = describe_json(known)

@@ -6,7 +6,7 @@ import click
 
 from kubectl_mesh.cli import clock, common, options
 from kubectl_mesh.cli.kinds import ISSUERS, KINDS
-from kubectl_mesh.cli.sources import find_option_sources
+from kubectl_mesh.cli.option_sources import find_option_sources
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.init import InitOptions

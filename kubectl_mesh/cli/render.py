@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import clock, common, options, own
+from kubectl_mesh.cli import clock, common, options, printed_commands
 
 if TYPE_CHECKING:
     from kubectl_mesh.operations.paths import Paths
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @common.directory_option
 @click.option(
     "--out",
-    callback=own.record_option,
+    callback=printed_commands.record_option,
     metavar="FOLDER",
     help="Where the tree goes.  [default: out in DIR]",
 )

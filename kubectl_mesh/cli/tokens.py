@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubectl_mesh.cli import clock, common, options, own, tokens_status
+from kubectl_mesh.cli import clock, common, options, printed_commands, tokens_status
 from kubectl_mesh.cli.certs_rotate import seen_for_option
 
 if TYPE_CHECKING:
@@ -53,6 +53,6 @@ def rotate_command(paths: "Paths", wanted: "TokenRotationStep", output: str) -> 
 
     result = rotate_token(paths, wanted, clock.read_machine())
     if output == "json":
-        common.print_json(rotation_json(result, own.complete_commands))
+        common.print_json(rotation_json(result, printed_commands.complete_commands))
     else:
         common.print_text(rotation_text(result))

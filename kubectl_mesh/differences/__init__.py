@@ -8,11 +8,11 @@ part of a `Diff`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kubectl_mesh.differences import clusters, documents, hands, objects, remotes, trust
-from kubectl_mesh.differences.both import TreePair
+from kubectl_mesh.differences import clusters, control_planes, manual_edits, objects, remotes, trust
+from kubectl_mesh.differences.comparison import TreePair
+from kubectl_mesh.differences.differing_files import list_files_to_read, trim_tree
 from kubectl_mesh.differences.fields import public_text
 from kubectl_mesh.differences.impact import list_sentences
-from kubectl_mesh.differences.pair import list_files_to_read, trim_tree
 from kubectl_mesh.differences.rules import RESTART_RULES
 from kubectl_mesh.differences.values import FOREIGN, GROUPS, Detail, Diff, Effect, Fact, Line
 from kubectl_mesh.model import MESH_LOCK
@@ -108,7 +108,7 @@ def diff_trees(
         _count_clusters(both),
         reformatted,
         tuple(sorted({*both.before.problems, *both.after.problems})),
-        hands.count_secret_files(both) if only is None else {},
+        manual_edits.count_secret_files(both) if only is None else {},
     )
 
 
@@ -143,8 +143,8 @@ def _list_facts(
     explained = {
         fact.file for fact in facts if fact.kind != "edited" or fact.file.endswith(MESH_LOCK)
     }
-    reformatted = hands.list_reformatted_files(both, differing, explained)
-    facts += hands.list_unexplained_files(both, differing, reformatted, facts)
+    reformatted = manual_edits.list_reformatted_files(both, differing, explained)
+    facts += manual_edits.list_unexplained_files(both, differing, reformatted, facts)
     return facts, reformatted, differing
 
 
@@ -224,10 +224,10 @@ def _collect_facts(both: TreePair, *, rendered: bool) -> Iterator[Fact]:
     for pair in both.pairs:
         yield from trust.list_trust_facts(both, pair)
         yield from remotes.list_remote_secret_facts(both, pair)
-        yield from documents.list_control_plane_facts(pair, both.tool)
+        yield from control_planes.list_control_plane_facts(pair, both.tool)
         yield from objects.list_object_facts(pair, both.tool)
     yield from objects.list_delivery_facts(both)
-    yield from hands.list_edit_facts(both, rendered=rendered)
+    yield from manual_edits.list_edit_facts(both, rendered=rendered)
 
 
 def _merge_facts(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.differences.both import (
+from kubectl_mesh.differences.comparison import (
     TreePair,
     build_change,
     build_effect,

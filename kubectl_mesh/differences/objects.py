@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kubectl_mesh.delivery import find_delivery
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.differences.both import (
+from kubectl_mesh.differences.comparison import (
     TreePair,
     build_change,
     build_effect,
@@ -13,7 +13,7 @@ from kubectl_mesh.differences.both import (
     object_reference,
     removal_effect,
 )
-from kubectl_mesh.differences.documents import GATEWAY_PARTS, build_gateway_effects
+from kubectl_mesh.differences.control_planes import GATEWAY_PARTS, build_gateway_effects
 from kubectl_mesh.differences.fields import difference_count_text
 from kubectl_mesh.differences.fields import list_details as differing
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact

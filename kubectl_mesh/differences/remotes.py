@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kubectl_mesh.differences.both import TreePair, build_change, build_effect, removal_effect
+from kubectl_mesh.differences.comparison import TreePair, build_change, build_effect, removal_effect
 from kubectl_mesh.differences.values import DELETED, NEW, Detail, Fact
 from kubectl_mesh.observed.cluster_pairs import ClusterPair
 from kubectl_mesh.observed.mesh_state import ObservedCluster, RemoteSecret

@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kubectl_mesh.differences.both import TreePair, build_change, build_effect, find_implied_changes
+from kubectl_mesh.differences.comparison import (
+    TreePair,
+    build_change,
+    build_effect,
+    find_implied_changes,
+)
 from kubectl_mesh.differences.fields import difference_count_text
 from kubectl_mesh.differences.fields import list_details as differing
 from kubectl_mesh.differences.rules import RULE_NAMES

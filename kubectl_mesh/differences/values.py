@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.safety.steps import Order
+from kubectl_mesh.safety.apply_steps import Order
 
 NEW, CHANGED, DELETED, FOREIGN = GROUPS = ("new", "changed", "deleted", "foreign")
 

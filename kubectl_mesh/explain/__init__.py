@@ -8,11 +8,20 @@ from dataclasses import dataclass
 
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.explain import delivery, envoy, istiod, ztunnel
-from kubectl_mesh.explain.known import Cause, Known
+from kubectl_mesh.explain.known_messages import Cause, KnownMessage
 
-__all__ = ["LONGEST", "MESSAGES", "Cause", "Judged", "Known", "judge", "named", "recognise"]
+__all__ = [
+    "LONGEST",
+    "MESSAGES",
+    "Cause",
+    "JudgedCause",
+    "KnownMessage",
+    "find_messages",
+    "find_named_clusters",
+    "judge_causes",
+]
 
-MESSAGES: tuple[Known, ...] = (
+MESSAGES: tuple[KnownMessage, ...] = (
     *envoy.MESSAGES,
     *istiod.MESSAGES,
     *ztunnel.MESSAGES,
@@ -24,7 +33,7 @@ _WORD = re.compile(r"[A-Za-z0-9-]+")
 PROVEN, OPEN, CLEARED, GENERAL = "proven", "open", "cleared", "general"
 
 
-def recognise(text: str) -> tuple[Known, ...]:
+def find_messages(text: str) -> tuple[KnownMessage, ...]:
     """The messages in a text, in the order in which they stand in it."""
     found = [
         (match.start(), index, known)
@@ -35,7 +44,7 @@ def recognise(text: str) -> tuple[Known, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedCause:
     """A cause and its state here: proven, open (it cannot be known offline), cleared, or general
     (there is no mesh at hand).
     """
@@ -45,33 +54,35 @@ class Judged:
     results: tuple[Result, ...] = ()
 
 
-def judge(
-    known: Known, results: Mapping[str, Result] | None, versions: Collection[str]
-) -> tuple[Judged, ...]:
+def judge_causes(
+    known: KnownMessage, results: Mapping[str, Result] | None, versions: Collection[str]
+) -> tuple[JudgedCause, ...]:
     """The causes of a message, proven ones first; `results` are those of the checks by id, None
     without a working directory.
 
     `versions` are the releases of all control planes; empty if any of them is not stated.
     """
-    judged = [_judge(cause, results, versions) for cause in known.causes]
+    judged = [_judge_cause(cause, results, versions) for cause in known.causes]
     return tuple(sorted(judged, key=lambda j: (PROVEN, OPEN, GENERAL, CLEARED).index(j.state)))
 
 
-def _judge(cause: Cause, results: Mapping[str, Result] | None, versions: Collection[str]) -> Judged:
+def _judge_cause(
+    cause: Cause, results: Mapping[str, Result] | None, versions: Collection[str]
+) -> JudgedCause:
     if results is None:
-        return Judged(cause, GENERAL)
+        return JudgedCause(cause, GENERAL)
     asked = tuple(results[check] for check in cause.checks)
     everything = (*asked, *(results[check] for check in cause.hints))
     if cause.versions and versions and not set(versions) & set(cause.versions):
-        return Judged(cause, CLEARED, everything)
+        return JudgedCause(cause, CLEARED, everything)
     if any(result.findings for result in asked):
-        return Judged(cause, PROVEN, everything)
+        return JudgedCause(cause, PROVEN, everything)
     if cause.is_proof and asked and all(result.status == "ok" for result in asked):
-        return Judged(cause, CLEARED, everything)
-    return Judged(cause, OPEN, everything)
+        return JudgedCause(cause, CLEARED, everything)
+    return JudgedCause(cause, OPEN, everything)
 
 
-def named(text: str, names: Sequence[str]) -> tuple[str, ...]:
+def find_named_clusters(text: str, names: Sequence[str]) -> tuple[str, ...]:
     """The clusters of the mesh that a text names."""
     words = set(_WORD.findall(text[:LONGEST]))
     return tuple(name for name in names if name in words)

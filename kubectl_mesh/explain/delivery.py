@@ -2,15 +2,15 @@
 Secrets, External Secrets.
 """
 
-from kubectl_mesh.explain import common
-from kubectl_mesh.explain.known import Cause, Known
+from kubectl_mesh.explain import common_causes
+from kubectl_mesh.explain.known_messages import Cause, KnownMessage
 from kubectl_mesh.text import mesh_command, work_path
 
 _STAGES = Cause(
     "the stages were applied out of order",
     "apply 1-trust, 2-control-plane, wait until it is ready, then 3-mesh",
     hints=("delivery-target",),
-    see="kubectl --context=CONTEXT get customresourcedefinition -o name",
+    command="kubectl --context=CONTEXT get customresourcedefinition -o name",
 )
 _TREE = Cause(
     "a file of the tree is not as it was rendered",
@@ -18,11 +18,11 @@ _TREE = Cause(
     ("tree-readable", "tree-edited", "tree-stale", "tree-current"),
     hints=("tree-foreign",),
     is_proof=True,
-    see=f"git status {work_path('out/')}",
+    command=f"git status {work_path('out/')}",
 )
 
 MESSAGES = (
-    Known(
+    KnownMessage(
         "no-kind",
         "kubectl, Argo CD, Flux",
         r"no matches for kind|could not find the requested resource|could not find \S+ for"
@@ -34,11 +34,11 @@ MESSAGES = (
                 "the operator that brings the kind is not installed, or is too old",
                 "install the Sail operator, the Gateway API's CRDs, or Istio's base chart",
                 ("istio-version", "gateway-kind"),
-                see="kubectl --context=CONTEXT api-resources",
+                command="kubectl --context=CONTEXT api-resources",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "image-gone",
         "kubectl",
         r"(?:Back-off pulling|Failed to pull) image"
@@ -50,7 +50,7 @@ MESSAGES = (
                 "follow docs/istio-move.md: render, apply stage 2, and restart the workloads whose"
                 " pods name the old registry",
                 ("images-gone",),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT get pods -A -o"
                     " jsonpath={.items[*].spec.containers[*].image}"
                 ),
@@ -59,14 +59,14 @@ MESSAGES = (
                 "the pod was injected before the registry changed",
                 "restart its workload: `kubectl rollout restart deployment NAME`; istiod injects"
                 " the new registry into new pods",
-                see=(
+                command=(
                     "kubectl --context=CONTEXT -n NAMESPACE get pod POD -o"
                     " jsonpath={.spec.containers[*].image}"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "charts-gone",
         "Argo CD, Flux, helm",
         r"istio-release\.storage\.googleapis\.com|gcr\.io/istio-release/charts|is not a valid chart"
@@ -79,7 +79,7 @@ MESSAGES = (
                 "follow docs/istio-move.md: remove `istio.charts` or write"
                 " https://blob.istio.io/istio-release/charts, render and apply",
                 ("charts-gone",),
-                see=(
+                command=(
                     "kubectl get applications.argoproj.io,helmrepositories.source.toolkit.fluxcd.io"
                     " -A -o yaml"
                 ),
@@ -87,11 +87,11 @@ MESSAGES = (
             Cause(
                 "a proxy or a firewall does not let the tool reach the repository",
                 "try it from the cluster: `curl -fsSI URL/index.yaml`",
-                see="curl -fsSI URL/index.yaml",
+                command="curl -fsSI URL/index.yaml",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "no-namespace",
         "kubectl",
         r"namespaces \\?\"[^\"\\]+\\?\" not found",
@@ -102,11 +102,11 @@ MESSAGES = (
                 "the namespace is another in this cluster",
                 "state `contexts.CTX.namespace`",
                 ("namespace-equal", "tree-namespace"),
-                see="kubectl --context=CONTEXT get pods -A -l app=istiod",
+                command="kubectl --context=CONTEXT get pods -A -l app=istiod",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "not-yaml",
         "kubectl, Argo CD, Flux",
         r"error converting YAML to JSON|error parsing .{0,300}\.yaml|MalformedYAMLError|yaml:"
@@ -120,11 +120,11 @@ MESSAGES = (
                 "render",
                 ("remote-missing",),
                 is_proof=True,
-                see=f"kubectl kustomize {work_path('out/NAME/3-mesh')}",
+                command=f"kubectl kustomize {work_path('out/NAME/3-mesh')}",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "webhook",
         "kubectl, Argo CD, Flux",
         r"failed calling webhook",
@@ -135,17 +135,17 @@ MESSAGES = (
                 "state `controlPlaneAddress`",
                 ("address-pending",),
                 hints=("control-plane-address",),
-                see="kubectl --context=CONTEXT get mutatingwebhookconfigurations -o yaml",
+                command="kubectl --context=CONTEXT get mutatingwebhookconfigurations -o yaml",
             ),
-            common.LATE_ROOT,
+            common_causes.LATE_ROOT,
             Cause(
                 "istiod does not run",
                 "look into its log, and explain what it says",
-                see="kubectl --context=CONTEXT -n istio-system get pods -l app=istiod",
+                command="kubectl --context=CONTEXT -n istio-system get pods -l app=istiod",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "ca-bundle-drift",
         "Argo CD",
         r"caBundle|failurePolicy.{0,300}(?:Ignore|Fail)|ValidatingWebhookConfiguration.{0,300}OutOfSync|OutOfSync.{0,300}WebhookConfiguration",
@@ -157,14 +157,14 @@ MESSAGES = (
                 "use the Application that `delivery: {tool: argocd}` renders, or ignore caBundle"
                 " and failurePolicy",
                 hints=("delivery-target", "tree-edited"),
-                see=(
+                command=(
                     "kubectl -n argocd get applications.argoproj.io NAME -o"
                     " jsonpath={.spec.ignoreDifferences}"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "stringdata",
         "Argo CD",
         r"\bstringData\b",
@@ -174,11 +174,11 @@ MESSAGES = (
                 "a Secret was written by hand",
                 "render: the tree has `data` alone",
                 hints=("tree-edited", "tree-foreign"),
-                see=f"grep -rl stringData {work_path('out/')}",
+                command=f"grep -rl stringData {work_path('out/')}",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "prune",
         "Argo CD, Flux",
         r"SharedResourceWarning|ExcludedResourceWarning|is part of applications",
@@ -188,14 +188,14 @@ MESSAGES = (
                 "a cluster's directory is applied twice",
                 f"have one application for each directory of {work_path('out/')}",
                 hints=("tree-foreign", "tree-stale"),
-                see=(
+                command=(
                     "kubectl get"
                     " applications.argoproj.io,kustomizations.kustomize.toolkit.fluxcd.io -A"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "sync-failed",
         "Argo CD",
         r"one or more synchronization tasks (?:are not valid|completed"
@@ -207,11 +207,11 @@ MESSAGES = (
             Cause(
                 "the repository, the branch or the folder is not what the topology says",
                 "compare `delivery` in topology.yaml",
-                see="kubectl get applications.argoproj.io -A -o yaml",
+                command="kubectl get applications.argoproj.io -A -o yaml",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "flux-waits",
         "Flux",
         r"dependency '[^']+' is not ready|health check (?:failed|timed out)|timeout waiting"
@@ -221,12 +221,12 @@ MESSAGES = (
             Cause(
                 "an earlier stage failed",
                 "`flux get kustomizations -A`, and explain what the first one says",
-                see="flux get kustomizations -A",
+                command="flux get kustomizations -A",
             ),
             _TREE,
         ),
     ),
-    Known(
+    KnownMessage(
         "not-decrypted",
         "Flux, kubectl",
         r"\.sops: field not declared|unknown field \"sops\"|illegal base64 data at input byte"
@@ -237,17 +237,19 @@ MESSAGES = (
                 "the Kustomization has no `decryption`, or the tool cannot decrypt",
                 "use what `delivery: {tool: flux}` renders: it has `decryption: {provider: sops}`",
                 hints=("tree-edited", "delivery-target"),
-                see="kubectl -n flux-system get kustomizations.kustomize.toolkit.fluxcd.io -o yaml",
+                command=(
+                    "kubectl -n flux-system get kustomizations.kustomize.toolkit.fluxcd.io -o yaml"
+                ),
             ),
             Cause(
                 "a Secret that is no Secret to the tool was encrypted",
                 f"encrypt with `{mesh_command('render')}` alone",
                 hints=("tree-foreign", "sealed-current"),
-                see=f"grep -rl ENC {work_path('out/')}",
+                command=f"grep -rl ENC {work_path('out/')}",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "no-identity",
         "SOPS, Flux",
         r"no identity matched any of the recipients|0 successful groups required|Failed to get the"
@@ -259,16 +261,16 @@ MESSAGES = (
                 "the cluster's recipient is not that of its identity",
                 "state the recipient of the identity that the cluster has, and render",
                 hints=("sealed-current", "recipient-shared", "sealed-proven"),
-                see=mesh_command("verify --identity FILE"),
+                command=mesh_command("verify --identity FILE"),
             ),
             Cause(
                 "the identity was never brought into the cluster",
                 "`kubectl -n flux-system get secret sops-age`",
-                see="kubectl -n flux-system get secret sops-age",
+                command="kubectl -n flux-system get secret sops-age",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "mac-mismatch",
         "SOPS, Flux",
         r"MAC mismatch|failed to verify data integrity|message authentication failed",
@@ -279,11 +281,11 @@ MESSAGES = (
                 "render where the keys are: it seals the file anew",
                 ("tree-edited", "tree-readable"),
                 hints=("sealed-current",),
-                see=mesh_command("verify --identity FILE"),
+                command=mesh_command("verify --identity FILE"),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "no-sealing-key",
         "Sealed Secrets",
         r"no key could decrypt secret",
@@ -294,17 +296,17 @@ MESSAGES = (
                 "fetch it again and render",
                 ("sealing-certificate",),
                 hints=("sealing-expiring", "sealing-pending"),
-                see="kubeseal --context CONTEXT --fetch-cert",
+                command="kubeseal --context CONTEXT --fetch-cert",
             ),
             Cause(
                 "the secret was sealed for another cluster, name or namespace",
                 "render: each is sealed for its own",
                 hints=("sealed-current", "tree-edited"),
-                see="kubectl --context=CONTEXT -n istio-system get sealedsecrets -o yaml",
+                command="kubectl --context=CONTEXT -n istio-system get sealedsecrets -o yaml",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "store-empty",
         "External Secrets",
         r"SecretSyncedError|could not get secret data from provider|Secret does not exist|error"
@@ -315,11 +317,11 @@ MESSAGES = (
                 "the secrets were not put into the store",
                 f"`{mesh_command('certs export')}` prints what belongs where",
                 hints=("token-pending", "certificate-pending"),
-                see="kubectl --context=CONTEXT -n istio-system get externalsecrets",
+                command="kubectl --context=CONTEXT -n istio-system get externalsecrets",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "too-long",
         "kubectl, Argo CD",
         r"metadata\.annotations: Too long|must have at most 262144 bytes",
@@ -329,7 +331,7 @@ MESSAGES = (
                 "a CRD is applied client-side",
                 "apply with --server-side; in Argo CD ServerSideApply=true, as rendered",
                 hints=("tree-edited",),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT get customresourcedefinition NAME"
                     " --show-managed-fields -o yaml"
                 ),
@@ -337,11 +339,11 @@ MESSAGES = (
             Cause(
                 "a control plane that names hundreds of networks is applied client-side",
                 "apply its file with `kubectl apply --server-side -f FILE`",
-                see=f"wc -c {work_path('out/NAME/2-control-plane/')}*",
+                command=f"wc -c {work_path('out/NAME/2-control-plane/')}*",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "issuer-missing",
         "cert-manager",
         r"Referenced \\?\"(?:Cluster)?Issuer\\?\" not found|issuer .{0,300} not found",
@@ -350,7 +352,7 @@ MESSAGES = (
             Cause(
                 "`certificates.issuerRef` names another issuer than the cluster has",
                 "compare `kubectl get clusterissuers`",
-                see="kubectl --context=CONTEXT get clusterissuers,issuers -A",
+                command="kubectl --context=CONTEXT get clusterissuers,issuers -A",
             ),
         ),
     ),

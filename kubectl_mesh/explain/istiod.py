@@ -2,8 +2,8 @@
 it.
 """
 
-from kubectl_mesh.explain import common
-from kubectl_mesh.explain.known import Cause, Known
+from kubectl_mesh.explain import common_causes
+from kubectl_mesh.explain.known_messages import Cause, KnownMessage
 from kubectl_mesh.text import mesh_command, work_path
 
 _INCOMPLETE = Cause(
@@ -11,25 +11,25 @@ _INCOMPLETE = Cause(
     "render and apply stage 1, then restart istiod",
     ("certs-complete", "tree-complete"),
     is_proof=True,
-    see="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
+    command="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
 )
 _PAIR = Cause(
     "the key is not that of the certificate",
     "put back the pair that belongs together, render, apply and restart istiod",
     ("certs-pair", "tree-pair"),
     is_proof=True,
-    see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
+    command=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
 )
 _NO_CA = Cause(
     "the certificate is no CA",
     "use a certificate with CA:TRUE and keyCertSign",
     ("certs-ca", "tree-ca"),
     is_proof=True,
-    see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
+    command=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
 )
 
 MESSAGES = (
-    Known(
+    KnownMessage(
         "incomplete-bundle",
         "istiod",
         r"incomplete signing CA bundle",
@@ -41,11 +41,11 @@ MESSAGES = (
                 "the Secret was sealed or stored in parts",
                 f"open it where it was sealed: `{mesh_command('verify --identity FILE')}`",
                 hints=("sealed-current",),
-                see="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
+                command="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "no-istiod-ca",
         "istiod",
         r"failed to create an istiod CA|failed to create CA|error loading remote CA certs",
@@ -53,32 +53,32 @@ MESSAGES = (
         (
             _INCOMPLETE,
             _PAIR,
-            common.CHAIN,
-            common.EXPIRED,
+            common_causes.CHAIN,
+            common_causes.EXPIRED,
             _NO_CA,
             Cause(
                 "istiod cannot read the key",
                 "write it as PEM without a password",
                 ("certs-readable", "tree-readable"),
-                see="kubectl --context=CONTEXT -n istio-system logs deploy/istiod",
+                command="kubectl --context=CONTEXT -n istio-system logs deploy/istiod",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "key-mismatch",
         "istiod",
         r"private key does not match public key",
         "key and certificate in cacerts do not belong together",
         (_PAIR,),
     ),
-    Known(
+    KnownMessage(
         "no-ca-certificate",
         "istiod",
         r"not authorized to sign other certificates",
         "a certificate in cacerts is no CA",
         (_NO_CA,),
     ),
-    Known(
+    KnownMessage(
         "signature-algorithm",
         "istiod",
         r"requested SignatureAlgorithm does not match private key type",
@@ -89,11 +89,11 @@ MESSAGES = (
                 "state `keyType: rsa-2048`, move the intermediates away and render",
                 ("certs-key-type",),
                 is_proof=True,
-                see="istioctl --context=CONTEXT version",
+                command="istioctl --context=CONTEXT version",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "root-not-updated",
         "istiod",
         r"updating new ROOT-CA not supported",
@@ -106,14 +106,14 @@ MESSAGES = (
                 " intermediate changes; or set ISTIO_MULTIROOT_MESH=true, and restart istiod after"
                 " each step where it is not set",
                 ("tree-root", "certs-one-root"),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o"
                     " yaml"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "missing-crl",
         "istiod",
         r"missing CRL signed by certificates",
@@ -123,18 +123,18 @@ MESSAGES = (
                 "only the root has signed a list",
                 "put a list, empty or not, of every certificate in cert-chain.pem into ca-crl.pem",
                 ("crl-complete",),
-                see="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
+                command="kubectl --context=CONTEXT -n istio-system describe secret cacerts",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "wrong-cluster",
         "istiod",
         r"client claims to be in cluster|could not get cluster \S+ kube client",
         "a proxy says that it belongs to a cluster of which istiod does not know",
-        (common.IDENTITY, common.EDGE, common.LOGIN),
+        (common_causes.IDENTITY, common_causes.EDGE, common_causes.LOGIN),
     ),
-    Known(
+    KnownMessage(
         "registered-twice",
         "istiod",
         r"has already been registered",
@@ -144,14 +144,14 @@ MESSAGES = (
                 "there are two remote secrets for one cluster",
                 "take one away, in the tree and in the cluster",
                 ("remote-double", "remote-extra", "remote-names"),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT -n istio-system get secrets -l"
                     " istio/multiCluster=true"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "own-cluster",
         "istiod",
         r"would overwrite the (?:local|config) cluster",
@@ -160,7 +160,7 @@ MESSAGES = (
             Cause(
                 "all clusters take one bundle of remote secrets",
                 "nothing: that is how `remoteSecrets: bundle` works",
-                see=(
+                command=(
                     "kubectl --context=CONTEXT -n istio-system get secrets -l"
                     " istio/multiCluster=true"
                 ),
@@ -169,27 +169,27 @@ MESSAGES = (
                 "two clusters have the same name",
                 "give each cluster a name of its own",
                 ("tree-identity", "remote-names", "base-identity"),
-                see="kubectl --context=CONTEXT -n istio-system get deploy istiod -o yaml",
+                command="kubectl --context=CONTEXT -n istio-system get deploy istiod -o yaml",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "unauthorized",
         "istiod",
         r"\bUnauthorized\b|the server has asked for the client to provide credentials|invalid"
         r" bearer token",
         "an API server does not take the login of the remote secret",
         (
-            common.LOGIN,
-            common.SERVER,
+            common_causes.LOGIN,
+            common_causes.SERVER,
             Cause(
                 "the reader's account or its token Secret was deleted in that cluster",
                 "apply stage 3 there and fetch the token again",
-                see="kubectl --context=CONTEXT -n istio-system get serviceaccount,secret",
+                command="kubectl --context=CONTEXT -n istio-system get serviceaccount,secret",
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "forbidden",
         "istiod",
         r"is forbidden: User|cannot (?:list|watch|get) resource",
@@ -200,7 +200,7 @@ MESSAGES = (
                 "apply stages 2 and 3 there",
                 ("base-reader",),
                 hints=("tree-edited", "tree-current"),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT auth can-i list services"
                     " --as=system:serviceaccount:istio-system:istio-reader-service-account"
                 ),
@@ -209,14 +209,14 @@ MESSAGES = (
                 "the token is that of another account",
                 "fetch it again",
                 ("token-account", "token-unique", "remote-login"),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT auth can-i list services"
                     " --as=system:serviceaccount:istio-system:istio-reader-service-account"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "not-reached",
         "istiod, kubectl",
         r"connection refused|no such host|i/o timeout|context deadline exceeded|no route to"
@@ -224,25 +224,33 @@ MESSAGES = (
         r"|timed out waiting for.{0,300}(?:cluster|sync)",
         "a server does not answer at the address that was given",
         (
-            common.SERVER,
+            common_causes.SERVER,
             Cause(
                 "where istiod is reached is not known, or not by an address",
                 "state `controlPlaneAddress`",
                 ("address-pending",),
                 hints=("control-plane-address",),
-                see="kubectl --context=CONTEXT -n istio-system get service istio-eastwestgateway",
+                command=(
+                    "kubectl --context=CONTEXT -n istio-system get service istio-eastwestgateway"
+                ),
             ),
-            common.FIREWALL,
+            common_causes.FIREWALL,
         ),
     ),
-    Known(
+    KnownMessage(
         "unknown-authority",
         "istiod, kubectl",
         r"certificate signed by unknown authority",
         "a certificate leads to a CA that is not known where it is judged",
-        (common.SERVER_CA, common.SERVER_CA_EXPIRED, common.CHAIN, common.ROOTS, common.LATE_ROOT),
+        (
+            common_causes.SERVER_CA,
+            common_causes.SERVER_CA_EXPIRED,
+            common_causes.CHAIN,
+            common_causes.ROOTS,
+            common_causes.LATE_ROOT,
+        ),
     ),
-    Known(
+    KnownMessage(
         "certificate-valid-for",
         "istiod, kubectl",
         r"certificate is (?:valid for|not valid for)|cannot validate certificate for",
@@ -252,14 +260,14 @@ MESSAGES = (
                 "the server is reached by a name that its certificate does not have",
                 "state `contexts.CTX.tlsServerName`, or the URL that the certificate has",
                 hints=("remote-server",),
-                see=(
+                command=(
                     "openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -ext"
                     " subjectAltName"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "login-not-allowed",
         "istiod",
         r"kubeconfig is not allowed|auth provider \S+ is not"
@@ -272,14 +280,14 @@ MESSAGES = (
                 "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS for istiod as"
                 f" `{mesh_command('check --id credential-cost')}` says, or use a token",
                 ("credential-cost",),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT -n istio-system get secrets -l"
                     " istio/multiCluster=true"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "kubeconfig-unreadable",
         "istiod",
         r"kubeconfig (?:cannot be loaded|is not valid|is empty)",
@@ -289,20 +297,20 @@ MESSAGES = (
                 "the remote secret was edited",
                 "render and apply stage 3",
                 ("tree-readable", "remote-server", "remote-ca", "remote-login"),
-                see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/3-mesh')}",
+                command=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/3-mesh')}",
             ),
             Cause(
                 "it was applied as it is encrypted",
                 f"apply it by what decrypts it: see what `{mesh_command('explain')}` says of"
                 " `.sops: field not declared`",
-                see=(
+                command=(
                     "kubectl --context=CONTEXT -n istio-system get secrets -l"
                     " istio/multiCluster=true"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "registry-name",
         "istiod",
         r"invalid registry name",
@@ -313,18 +321,18 @@ MESSAGES = (
                 "a registry has a capital letter, or another name than its cluster",
                 "write it as the cluster's name",
                 ("base-registry", "tree-networks"),
-                see=(
+                command=(
                     "kubectl --context=CONTEXT -n istio-system get configmap istio -o"
                     " jsonpath={.data.meshNetworks}"
                 ),
             ),
         ),
     ),
-    Known(
+    KnownMessage(
         "endpoints-gone",
         "istiod",
         r"(?:Deleting cluster_id|Updating cluster \S+ from secret|Number of remote clusters: 0)",
         "istiod takes a remote cluster out, or in anew, since its secret went or changed",
-        (common.EDGE, common.LOST),
+        (common_causes.EDGE, common_causes.LOST),
     ),
 )

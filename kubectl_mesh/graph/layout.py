@@ -5,8 +5,7 @@ between them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubectl_mesh.graph.edges import Line
-from kubectl_mesh.graph.lanes import (
+from kubectl_mesh.graph.edge_routing import (
     COLUMN_LANE_GAP,
     GAP,
     MARGIN,
@@ -20,9 +19,10 @@ from kubectl_mesh.graph.lanes import (
     group_by_corridor,
     list_runs,
 )
-from kubectl_mesh.graph.letters import text_width, wrap_to_width
+from kubectl_mesh.graph.edges import Line
 from kubectl_mesh.graph.nodes import Area, Node
 from kubectl_mesh.graph.picture import Picture
+from kubectl_mesh.graph.text_width import text_width, wrap_to_width
 
 PAD = 16
 LINE, SMALL, NAME = 17, 12, 14

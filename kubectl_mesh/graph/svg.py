@@ -5,9 +5,8 @@ by a screen reader.
 import re
 from html import escape
 
-from kubectl_mesh.graph.lanes import MARGIN, Route
+from kubectl_mesh.graph.edge_routing import MARGIN, Route
 from kubectl_mesh.graph.layout import LINE, PAD, SMALL, Box, Frame, Layout, lay_out
-from kubectl_mesh.graph.letters import text_width, wrap_to_width
 from kubectl_mesh.graph.picture import Picture
 from kubectl_mesh.graph.shapes import (
     GATEWAY_SHAPE,
@@ -18,6 +17,7 @@ from kubectl_mesh.graph.shapes import (
     px_text,
     text_element,
 )
+from kubectl_mesh.graph.text_width import text_width, wrap_to_width
 
 DEFAULT_WIDTH = 1240.0
 _LIGHT_DARK = re.compile(r"light-dark\(([^,)]+),([^)]+)\)")

@@ -13,7 +13,7 @@ from kubectl_mesh.observed.secret_states import (
     read_secret_states,
     secret_path,
 )
-from kubectl_mesh.operations import base_file, build, partial
+from kubectl_mesh.operations import base_file, build, partial_inputs
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, check_directory
 from kubectl_mesh.operations.last_commit import list_committed_paths
@@ -75,14 +75,14 @@ def describe_mesh(
     """
     folder = paths.tree
     found: list[Problem] = []
-    topology = partial.read_valid_contexts(paths.directory, found)
+    topology = partial_inputs.read_valid_contexts(paths.directory, found)
     inputs = check_directory(paths.directory, paths.kubeconfig, machine, topology, folder)
     found += inputs.problems
     only = select_clusters(inputs.topology, clusters) if clusters else None
     known = _render_and_compare(inputs, folder, found) if not found else _RenderedState()
     plan, pki = known.plan, known.pki
     if plan is None or pki is None:
-        plan, pki = partial.plan_without_render(inputs, [p.where.file for p in found])
+        plan, pki = partial_inputs.plan_without_render(inputs, [p.where.file for p in found])
     by_name = {change.name: change for change in known.changes}
     files = {name: _list_existing_files(change) for name, change in by_name.items()}
     if found:
@@ -90,7 +90,7 @@ def describe_mesh(
             *plan.members,
             *([BUNDLE_FOLDER] if plan.topology.has_remote_secret_bundle else ()),
         } - by_name.keys()
-        files |= partial.list_secret_files(folder, uncompared)
+        files |= partial_inputs.list_secret_files(folder, uncompared)
     is_unknown = not inputs.has_known_kind
     return Description(
         plan=plan,

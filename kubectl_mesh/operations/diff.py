@@ -10,7 +10,7 @@ from kubectl_mesh.errors import MeshError, Place, Problem, refuse
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.observed.mesh_state import RawTree
 from kubectl_mesh.observed.tree_sources import convert_rendered_tree, read_tree, scan_tree
-from kubectl_mesh.operations import build, private_files, revision
+from kubectl_mesh.operations import build, git_revision, private_files
 from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.change_review import review_render
 from kubectl_mesh.operations.checked_inputs import load_inputs
@@ -97,7 +97,10 @@ def _compare_revision(
             "leave one of the two out",
             code="options-exclude-each-other",
         )
-    before, after = revision.read_revision(paths.tree, against, environment), read_tree(paths.tree)
+    before, after = (
+        git_revision.read_revision(paths.tree, against, environment),
+        read_tree(paths.tree),
+    )
     names = (f"{paths.tree} at {against}", paths.tree)
     only = _chosen_folders(clusters, before, after)
     versions = _stated_versions(paths.directory)

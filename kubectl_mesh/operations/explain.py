@@ -8,7 +8,7 @@ from kubectl_mesh import explain
 from kubectl_mesh.checks.context import OF_BASE
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.explain import Judged, Known
+from kubectl_mesh.explain import JudgedCause, KnownMessage
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model.machine import Machine
 from kubectl_mesh.operations.paths import Paths
@@ -21,7 +21,7 @@ from kubectl_mesh.workdir.topology_file import read_topology
 class Explanation:
     """The messages that are known in a text, each with its causes, and the clusters it names."""
 
-    messages: tuple[tuple[Known, tuple[Judged, ...]], ...] = ()
+    messages: tuple[tuple[KnownMessage, tuple[JudgedCause, ...]], ...] = ()
     clusters: tuple[str, ...] = ()
     input_problems: tuple[Problem, ...] = ()
     """Why inputs cannot be used, so that what rests on them is not known."""
@@ -45,10 +45,12 @@ def explain_text(text: str, paths: Paths, machine: Machine) -> Explanation:
     """
     mesh = _survey_mesh(paths, machine)
     messages = tuple(
-        (known, explain.judge(known, mesh.results, mesh.versions))
-        for known in explain.recognise(text)
+        (known, explain.judge_causes(known, mesh.results, mesh.versions))
+        for known in explain.find_messages(text)
     )
-    return Explanation(messages, explain.named(text, mesh.clusters), mesh.input_problems)
+    return Explanation(
+        messages, explain.find_named_clusters(text, mesh.clusters), mesh.input_problems
+    )
 
 
 def _survey_mesh(paths: Paths, machine: Machine) -> _Mesh:

@@ -9,7 +9,7 @@ from kubectl_mesh.errors import MeshError
 from kubectl_mesh.graph import DATE_CHECKS, Picture, PictureInputs, build_picture
 from kubectl_mesh.model import Pki, Plan
 from kubectl_mesh.model.machine import Machine
-from kubectl_mesh.operations import partial
+from kubectl_mesh.operations import partial_inputs
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.survey import Survey, survey_mesh
@@ -39,7 +39,7 @@ def draw_mesh(
         paths.out,
         paths.kubeconfig,
         machine,
-        lambda inputs: day or partial.find_steady_day(inputs),
+        lambda inputs: day or partial_inputs.find_steady_day(inputs),
     )
     if found.topology is None or found.inputs is None:
         raise MeshError(problem for result in found.results for problem in result.findings)
@@ -63,4 +63,4 @@ def _find_plan(found: Survey, inputs: CheckedInputs) -> tuple[Plan, Pki]:
     files = [
         p.where.file for r in found.results for p in r.findings if r.check.id not in DATE_CHECKS
     ]
-    return partial.plan_without_render(inputs, files)
+    return partial_inputs.plan_without_render(inputs, files)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from kubectl_mesh.errors import MeshError
 from kubectl_mesh.fs.programs import git_problem, lacks_objects, run_git
 from kubectl_mesh.model import MESH_LOCK, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.operations import revision
+from kubectl_mesh.operations import git_revision
 from kubectl_mesh.workdir import git_ignore
 
 if TYPE_CHECKING:
-    from kubectl_mesh.operations.revision import RawTree
+    from kubectl_mesh.operations.git_revision import RawTree
 
 
 def list_committed_paths(folder: str, environment: Mapping[str, str]) -> frozenset[str] | None:
@@ -53,7 +53,7 @@ def read_commit(out: str, environment: Mapping[str, str]) -> "RawTree":
     )
     if all(_is_on_disk(os.path.join(top, path), name) for path, _, name in locks):
         return {}
-    return revision.read_revision(out, "HEAD", environment, without=REMOTE_SECRETS_PREFIX)
+    return git_revision.read_revision(out, "HEAD", environment, without=REMOTE_SECRETS_PREFIX)
 
 
 def _list_entries(

@@ -21,7 +21,7 @@ from kubectl_mesh.operations.change_review import review_before_write, review_re
 from kubectl_mesh.operations.checked_inputs import CheckedInputs, load_inputs
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.operations.sealed_tree import SealedTree
-from kubectl_mesh.operations.unapplied import check_unapplied_needed, resolve_unapplied
+from kubectl_mesh.operations.unapplied_clusters import check_unapplied_needed, resolve_unapplied
 from kubectl_mesh.pki.profile import Progress, ignore_progress
 from kubectl_mesh.safety import Review
 from kubectl_mesh.stores import store_of

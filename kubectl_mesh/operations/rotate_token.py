@@ -31,7 +31,7 @@ from kubectl_mesh.operations.token_steps import (
 )
 from kubectl_mesh.operations.token_tree import build_tree, list_stale_folders, uncommitted_problems
 from kubectl_mesh.render.remote_secrets import kubeconfig_text
-from kubectl_mesh.safety import reconnect
+from kubectl_mesh.safety import reconnections
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 from kubectl_mesh.topology.selection import select_clusters
@@ -234,7 +234,7 @@ def _describe_step(
     return replace(
         result,
         checks=tuple(_list_checks(after, result)),
-        restarts=tuple(reconnect.restart_lines(plan, moving, paths.tree)),
+        restarts=tuple(reconnections.restart_lines(plan, moving, paths.tree)),
     )
 
 

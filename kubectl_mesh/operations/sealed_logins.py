@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kubectl_mesh.fs.read import read_file
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX, FolderChange
 from kubectl_mesh.render.remote_secrets import kubeconfig_text
-from kubectl_mesh.safety.reconnect import LoginChange
+from kubectl_mesh.safety.reconnections import LoginChange
 from kubectl_mesh.stores import sealed, sops
 from kubectl_mesh.stores.sealing import read_key
 from kubectl_mesh.tree.lock_file import LockFile, parse_lock

@@ -13,7 +13,7 @@ from kubectl_mesh.fs.read import read_inside
 from kubectl_mesh.model import Cluster
 from kubectl_mesh.operations.build import RenderedMesh
 from kubectl_mesh.operations.checked_inputs import CheckedInputs
-from kubectl_mesh.safety import reconnect, rollout
+from kubectl_mesh.safety import reconnections, rollout
 from kubectl_mesh.stores import store_of
 from kubectl_mesh.text import mesh_command
 
@@ -66,7 +66,7 @@ def check_restarts(rendered: RenderedMesh, cluster: Cluster) -> None:
         rendered.plan.members[h].cluster
         for h in token_rotation.remote_secret_holders(rendered.plan, cluster.name)
     ]
-    if problems := reconnect.restart_problems(
+    if problems := reconnections.restart_problems(
         cluster.place, "the second step changes its remote secret", holders
     ):
         raise MeshError(problems)

@@ -40,7 +40,7 @@ class TreeReading:
             self.now,
             self.fail_within,
             _differing_from_locks(state),
-            explained=self.explained,
+            explained_files=self.explained,
         )
 
     def read_compared(self, made: RenderedMesh, changes: Sequence[FolderChange]) -> TreeContext:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from kubectl_mesh.errors import Problem
-from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, Judged
+from kubectl_mesh.explain import CLEARED, GENERAL, OPEN, PROVEN, JudgedCause
 from kubectl_mesh.operations.explain import Explanation
 from kubectl_mesh.operations.paths import Paths
 from kubectl_mesh.reports.checks import wrap_line
@@ -36,7 +36,7 @@ def explain_text(
     """
     lines = _unread_lines(explanation.input_problems, marks)
     for known, causes in explanation.messages:
-        lines += [*([""] if lines else []), f"{known.id} ({known.source}): {known.means}"]
+        lines += [*([""] if lines else []), f"{known.id} ({known.source}): {known.meaning}"]
         lines += [line for judged in causes for line in _cause_lines(judged, paths, marks)]
     if explanation.clusters:
         lines += ["", f"it names {', '.join(explanation.clusters)}"]
@@ -82,8 +82,8 @@ def _unread_lines(unread: Sequence[Problem], marks: Mapping[str, str]) -> list[s
     ]
 
 
-def _cause_lines(judged: Judged, paths: Paths, marks: Mapping[str, str]) -> Iterator[str]:
-    says = render_paths(marked_text(judged.cause.says), paths.locate)
+def _cause_lines(judged: JudgedCause, paths: Paths, marks: Mapping[str, str]) -> Iterator[str]:
+    says = render_paths(marked_text(judged.cause.description), paths.locate)
     yield f"  {marks[_MARKS[judged.state]]} {_WORDS[judged.state]}: {says}"
     if judged.cause.versions:
         yield f"      concerns Istio {', '.join(judged.cause.versions)}"
@@ -96,9 +96,9 @@ def _cause_lines(judged: Judged, paths: Paths, marks: Mapping[str, str]) -> Iter
         yield f"      by {', '.join(judged.cause.checks) or 'the version'}"
         return
     if judged.state != PROVEN:
-        see = marked_text(judged.cause.see)
+        see = marked_text(judged.cause.command)
         yield f"      see: `{render_paths(see, lambda path: shlex.quote(paths.locate(path)))}`"
-    yield f"      do: {render_paths(marked_text(judged.cause.do), paths.locate)}"
+    yield f"      do: {render_paths(marked_text(judged.cause.remedy), paths.locate)}"
 
 
 def explain_json(explanation: Explanation) -> dict[str, object]:
@@ -111,7 +111,7 @@ def explain_json(explanation: Explanation) -> dict[str, object]:
             {
                 "id": known.id,
                 "source": known.source,
-                "means": known.means,
+                "means": known.meaning,
                 "causes": [_cause_json(judged) for judged in causes],
             }
             for known, causes in explanation.messages
@@ -119,14 +119,14 @@ def explain_json(explanation: Explanation) -> dict[str, object]:
     }
 
 
-def _cause_json(judged: Judged) -> dict[str, object]:
+def _cause_json(judged: JudgedCause) -> dict[str, object]:
     cause = judged.cause
     results = {result.check.id: result for result in reversed(judged.results)}
     return {
-        "says": cause.says,
+        "says": cause.description,
         "state": judged.state,
-        "do": cause.do,
-        "see": cause.see,
+        "do": cause.remedy,
+        "see": cause.command,
         "versions": list(cause.versions),
         "checks": [
             {

@@ -8,7 +8,7 @@ from typing import Any
 from kubectl_mesh.credentials import token_rotation
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.operations.rotate_token import TokenRotationResult
-from kubectl_mesh.safety import reconnect
+from kubectl_mesh.safety import reconnections
 from kubectl_mesh.text import count_text, mesh_command
 from kubectl_mesh.workdir.places import TOPOLOGY_FILE
 
@@ -110,4 +110,4 @@ def _list_moves(result: TokenRotationResult) -> list[str]:
             "the cluster pushes the other token into the store within 1h, and the peers take it"
             " within 1h more; no peer's directory changes"
         )
-    return notes + reconnect.describe_reconnections(holders)
+    return notes + reconnections.describe_reconnections(holders)

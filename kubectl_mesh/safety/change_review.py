@@ -8,6 +8,7 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.lazy_state import exclude_clusters
 from kubectl_mesh.observed.mesh_state import MeshState
+from kubectl_mesh.safety.apply_steps import Order
 from kubectl_mesh.safety.gateways import find_lost_gateways
 from kubectl_mesh.safety.identity import (
     find_name_changes,
@@ -18,12 +19,11 @@ from kubectl_mesh.safety.mesh_pair import MeshPair
 from kubectl_mesh.safety.order import MeshChange, find_order
 from kubectl_mesh.safety.planned_render import PlannedRender
 from kubectl_mesh.safety.readers import find_lost_readers
-from kubectl_mesh.safety.reconnect import find_reconnections
+from kubectl_mesh.safety.reconnections import find_reconnections
 from kubectl_mesh.safety.refusal import IN_USE_CHECK, Refusal
 from kubectl_mesh.safety.remote_secrets import withdrawal_problems
 from kubectl_mesh.safety.removals import list_removals
 from kubectl_mesh.safety.roots import find_root_refusals, issuer_change_problems
-from kubectl_mesh.safety.steps import Order
 from kubectl_mesh.safety.tokens import (
     early_removal_problems,
     expired_token_problems,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kubectl_mesh.observed.cluster_pairs import ClusterPair
 from kubectl_mesh.observed.crls import has_crl_for_chain
-from kubectl_mesh.safety.steps import Constraint
+from kubectl_mesh.safety.apply_steps import Constraint
 
 _WHY = "a proxy that goes by CRLs takes nothing of a CA that it has no CRL of"
 

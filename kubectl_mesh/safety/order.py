@@ -9,11 +9,11 @@ from kubectl_mesh.model.trust import Trust
 from kubectl_mesh.observed.cluster_pairs import ClusterPair, list_secret_holders
 from kubectl_mesh.observed.lazy_state import open_tree
 from kubectl_mesh.observed.mesh_state import ObservedCluster, RawTree
+from kubectl_mesh.safety.apply_steps import Constraint, Order, rank_clusters
 from kubectl_mesh.safety.crl_order import find_crl_constraints, list_crl_notes
 from kubectl_mesh.safety.refusal import Refusal
 from kubectl_mesh.safety.roots import ROOT_EXCHANGE_CHECK as ROOT_EXCHANGE
 from kubectl_mesh.safety.roots import find_issuer_change, find_root_fault, trusts_of_state
-from kubectl_mesh.safety.steps import Constraint, Order, rank_clusters
 from kubectl_mesh.text import marked_text
 
 _WAIT_TEXTS = {

@@ -8,7 +8,7 @@ from functools import cached_property
 from kubectl_mesh.errors import Problem
 from kubectl_mesh.model import BUNDLE_FOLDER, FolderChange, Pki, Plan
 from kubectl_mesh.observed.mesh_state import MeshState, RawTree
-from kubectl_mesh.safety.reconnect import LoginChange
+from kubectl_mesh.safety.reconnections import LoginChange
 from kubectl_mesh.targets.target import Target
 
 

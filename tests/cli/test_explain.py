@@ -12,7 +12,7 @@ import pytest
 
 from kubectl_mesh.checks.table import check_ids
 from kubectl_mesh.cli import COMMANDS
-from kubectl_mesh.explain import MESSAGES, recognise
+from kubectl_mesh.explain import MESSAGES, find_messages
 from kubectl_mesh.text import plain_text
 from tests.conftest import TOP, Run, WorkDir
 from tests.support import broken
@@ -29,16 +29,16 @@ def test_the_table() -> None:
         assert known.causes
         for cause in known.causes:
             assert set(cause.checks) <= check_ids(), (known.id, cause.checks)
-            assert cause.do
-            assert not cause.says.endswith(".")
-            verbs = re.findall(r"`kubectl mesh ([a-z]+)", plain_text(cause.do))
+            assert cause.remedy
+            assert not cause.description.endswith(".")
+            verbs = re.findall(r"`kubectl mesh ([a-z]+)", plain_text(cause.remedy))
             assert set(verbs) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("message", PASTED)
 def test_what_users_paste_is_recognised(message: str) -> None:
     """And it is not taken for what it is not: at most two other messages are seen in a line."""
-    found = [known.id for known in recognise(PASTED[message])]
+    found = [known.id for known in find_messages(PASTED[message])]
     assert message in found
     assert len(found) <= 3, found
 

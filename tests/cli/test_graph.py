@@ -20,8 +20,8 @@ import yaml
 from kubectl_mesh.cli import clock as shell
 from kubectl_mesh.graph.dot import _quoted as dot_label
 from kubectl_mesh.graph.edges import BROKEN, NO_EDGE, READS, STALE, WAITS, Discovery
-from kubectl_mesh.graph.letters import text_width, wrap_to_width
 from kubectl_mesh.graph.mermaid import _escape_label as mermaid_text
+from kubectl_mesh.graph.text_width import text_width, wrap_to_width
 from tests.conftest import TOP, Golden, Run, WorkDir
 from tests.support.goldens import CASES, DAY, GOLDEN, copy_case, rendered_tree
 from tests.support.pictures import HOSTILE, ODD, REGIONS, fleet, graph, rendered

@@ -141,7 +141,7 @@ def checks_page() -> str:
 def messages_table() -> str:
     """The messages that `explain` knows."""
     rows = ["| message | printed by | means that |", "|---|---|---|"]
-    return "\n".join([*rows, *(f"| `{m.id}` | {m.source} | {m.means} |" for m in MESSAGES)])
+    return "\n".join([*rows, *(f"| `{m.id}` | {m.source} | {m.meaning} |" for m in MESSAGES)])
 
 
 def versions_table() -> str:

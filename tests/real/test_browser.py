@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from kubectl_mesh.graph.letters import text_width
+from kubectl_mesh.graph.text_width import text_width
 from tests.conftest import Run
 from tests.support.chromium import FLAGS
 from tests.support.pictures import HOSTILE, ODD, fleet, graph, rendered

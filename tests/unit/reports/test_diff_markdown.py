@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from kubectl_mesh.differences.values import GROUPS, Detail, Diff, Line
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.diff_markdown import markdown_text
-from kubectl_mesh.safety.steps import Order
+from kubectl_mesh.safety.apply_steps import Order
 from tests.conftest import TOP
 
 GOLDENS = sorted((TOP / "tests/diff").glob("*/diff.md"))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kubectl_mesh.checks.table import CHECKS
-from kubectl_mesh.explain import CLEARED, MESSAGES, OPEN, PROVEN, judge
+from kubectl_mesh.explain import CLEARED, MESSAGES, OPEN, PROVEN, judge_causes
 from kubectl_mesh.yaml_io import assets
 from tests.conftest import SEED, Run, WorkDir
 from tests.support import broken
@@ -425,7 +425,10 @@ def test_what_files_cannot_know_is_never_cleared(message: str, workdir: Make, ru
 
 
 PROOFS = {
-    cause.says: cause.checks for known in MESSAGES for cause in known.causes if cause.is_proof
+    cause.description: cause.checks
+    for known in MESSAGES
+    for cause in known.causes
+    if cause.is_proof
 }
 """The causes that files can rule out: each is about what is in certs/, in base.yaml or in the rendered tree, and its checks read all of that."""
 
@@ -480,7 +483,7 @@ def test_every_cause_has_three_answers(known: Any, cause: Any) -> None:
         return made
 
     def state(found: dict[str, Result], versions: tuple[str, ...] = ()) -> str:
-        return next(j.state for j in judge(known, found, versions) if j.cause is cause)
+        return next(j.state for j in judge_causes(known, found, versions) if j.cause is cause)
 
     assert cause.see, cause.says
     assert not set(cause.checks) & set(cause.hints)

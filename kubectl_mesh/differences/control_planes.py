@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from kubectl_mesh.delivery.removal import Tool
-from kubectl_mesh.differences.both import (
+from kubectl_mesh.differences.comparison import (
     build_change,
     build_effect,
     find_implied_changes,

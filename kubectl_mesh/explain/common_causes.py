@@ -1,6 +1,6 @@
 """Causes that several messages share."""
 
-from kubectl_mesh.explain.known import Cause
+from kubectl_mesh.explain.known_messages import Cause
 from kubectl_mesh.text import mesh_command, work_path
 
 ROOTS = Cause(
@@ -9,14 +9,14 @@ ROOTS = Cause(
     " restart istiod where the root changed",
     ("certs-one-root", "certs-chain", "tree-root"),
     is_proof=True,
-    see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
+    command="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
 )
 LATE_ROOT = Cause(
     "istiod started before cacerts was there, and signs with a root of its own; or it holds an"
     " older cacerts than the tree",
     "compare `kubectl -n istio-system get configmap istio-ca-root-cert -o yaml` of both clusters"
     f" with {work_path('certs/root-cert.pem')}; apply stage 1, restart istiod, then the workloads",
-    see="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
+    command="kubectl --context=CONTEXT -n istio-system get configmap istio-ca-root-cert -o yaml",
 )
 CHAIN = Cause(
     "an intermediate does not lead to the root beside it",
@@ -24,7 +24,7 @@ CHAIN = Cause(
     " apply",
     ("certs-chain", "tree-chain", "tree-own"),
     is_proof=True,
-    see=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
+    command=f"kubectl --context=CONTEXT diff -k {work_path('out/NAME/1-trust')}",
 )
 EXPIRED = Cause(
     "a certificate has expired",
@@ -32,7 +32,7 @@ EXPIRED = Cause(
     " and apply; workloads follow within half of their certificate's life",
     ("certs-expired", "tree-expired"),
     is_proof=True,
-    see="istioctl --context=CONTEXT proxy-config secret POD.NAMESPACE",
+    command="istioctl --context=CONTEXT proxy-config secret POD.NAMESPACE",
 )
 TRUST_DOMAIN = Cause(
     "the clusters have different trust domains",
@@ -40,7 +40,9 @@ TRUST_DOMAIN = Cause(
     " until no workload has it",
     ("trust-domain", "tree-trust-domain"),
     is_proof=True,
-    see="kubectl --context=CONTEXT -n istio-system get configmap istio -o jsonpath={.data.mesh}",
+    command=(
+        "kubectl --context=CONTEXT -n istio-system get configmap istio -o jsonpath={.data.mesh}"
+    ),
 )
 EDGE = Cause(
     "there is no remote secret for the cluster, or istiod does not see it",
@@ -53,7 +55,7 @@ EDGE = Cause(
         "server-pending",
         "tree-withdrawn",
     ),
-    see="istioctl --context=CONTEXT remote-clusters",
+    command="istioctl --context=CONTEXT remote-clusters",
 )
 LOST = Cause(
     "istiod lost the endpoints of a cluster whose remote secret changed (Istio's issue 61043)",
@@ -61,14 +63,14 @@ LOST = Cause(
     " synced throughout); restart istiod of the clusters that hold the changed remote secret;"
     " upgrade to 1.30.4 or later before the next change",
     versions=("1.30", "1.30.0", "1.30.1", "1.30.2", "1.30.3"),
-    see="istioctl --context=CONTEXT proxy-config endpoints POD.NAMESPACE",
+    command="istioctl --context=CONTEXT proxy-config endpoints POD.NAMESPACE",
 )
 GATEWAY = Cause(
     "the network has no gateway that the others know, or its label names another network",
     "render and apply stage 3; then look for the gateway's address: `kubectl -n istio-system get"
     " service -l topology.istio.io/network`",
     ("gateway-pending", "gateway-address", "gateway-kind", "tree-networks"),
-    see="kubectl --context=CONTEXT -n istio-system get service -l topology.istio.io/network",
+    command="kubectl --context=CONTEXT -n istio-system get service -l topology.istio.io/network",
 )
 NETWORK = Cause(
     "a cluster's network is not the same in the namespace's label, in the values and at the"
@@ -77,7 +79,7 @@ NETWORK = Cause(
     ("tree-network", "base-identity"),
     hints=("network-near",),
     is_proof=True,
-    see="kubectl --context=CONTEXT get namespace istio-system -L topology.istio.io/network",
+    command="kubectl --context=CONTEXT get namespace istio-system -L topology.istio.io/network",
 )
 LOGIN = Cause(
     "the token of the remote secret is not taken: expired, of another cluster, or deleted there",
@@ -92,7 +94,7 @@ LOGIN = Cause(
         "remote-login",
         "base-reader",
     ),
-    see=(
+    command=(
         "kubectl --context=CONTEXT -n istio-system get secret"
         " istio-reader-service-account-istio-remote-secret-token -o jsonpath={.data.token} | base64"
         f" -d | cmp - {work_path('credentials/NAME.token')}"
@@ -105,7 +107,7 @@ SERVER = Cause(
     " apply",
     ("server-reachable", "remote-server"),
     hints=("server-unique",),
-    see=(
+    command=(
         "kubectl --context=PEER run -i --rm --restart=Never --image=curlimages/curl mesh-probe --"
         " curl -ksS -m 5 SERVER/livez"
     ),
@@ -115,7 +117,7 @@ SERVER_CA = Cause(
     f"put the CA into {work_path('clusters/NAME.crt')}, render and apply; see it with"
     " `openssl s_client -connect HOST:PORT -showcerts`",
     ("server-ca", "remote-ca"),
-    see=(
+    command=(
         f"openssl s_client -connect HOST:PORT -CAfile {work_path('clusters/NAME.crt')}"
         " -verify_return_error </dev/null"
     ),
@@ -125,7 +127,7 @@ SERVER_CA_EXPIRED = Cause(
     f"put the new CA into {work_path('clusters/NAME.crt')}, render and apply",
     ("server-ca-expired",),
     is_proof=True,
-    see=f"openssl x509 -in {work_path('clusters/NAME.crt')} -noout -enddate",
+    command=f"openssl x509 -in {work_path('clusters/NAME.crt')} -noout -enddate",
 )
 IDENTITY = Cause(
     "the control plane, or the data plane beside it, has another cluster name than the remote"
@@ -133,10 +135,10 @@ IDENTITY = Cause(
     "render and apply stage 2; restart istiod, then ztunnel and the proxies, which keep the name"
     " that they started with",
     ("tree-identity", "remote-names", "base-identity"),
-    see="istioctl --context=CONTEXT proxy-status",
+    command="istioctl --context=CONTEXT proxy-status",
 )
 FIREWALL = Cause(
     "a firewall or a security group lets no traffic through between the networks",
     "try it from a pod: `nc -vz ADDRESS PORT`",
-    see="kubectl --context=CONTEXT exec POD -- nc -vz ADDRESS PORT",
+    command="kubectl --context=CONTEXT exec POD -- nc -vz ADDRESS PORT",
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kubectl_mesh.differences.both import TreePair, build_change, build_effect
+from kubectl_mesh.differences.comparison import TreePair, build_change, build_effect
 from kubectl_mesh.differences.values import DELETED, FOREIGN, NEW, Fact
 from kubectl_mesh.model import MESH_LOCK
 from kubectl_mesh.observed.mesh_state import Directory, MeshState

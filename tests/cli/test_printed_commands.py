@@ -13,7 +13,7 @@ import pytest
 from kubectl_mesh.checks.check import Unknown
 from kubectl_mesh.checks.result import Result
 from kubectl_mesh.checks.table import CHECKS
-from kubectl_mesh.cli import COMMANDS, own, root_command
+from kubectl_mesh.cli import COMMANDS, printed_commands, root_command
 from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.reports.checks import _result_lines
 from kubectl_mesh.text import mesh_command, plain_text, work_path, wrap_text
@@ -46,11 +46,11 @@ LEAVES = dict(leaves())
 def printed(text: str, **given: str) -> str:
     """A text as a run with these options prints it."""
     context = click.Context(root_command)
-    context.meta[own.RECORDED_OPTIONS] = {
+    context.meta[printed_commands.RECORDED_OPTIONS] = {
         {"directory": "-C"}.get(name, f"--{name}"): value for name, value in given.items()
     }
     with context:
-        return own.complete_commands(text)
+        return printed_commands.complete_commands(text)
 
 
 @pytest.mark.parametrize("path", list(LEAVES), ids=" ".join)
@@ -98,7 +98,7 @@ def test_a_pipe_is_none() -> None:
     context = LEAVES["check",].make_context(
         "check", ["--kubeconfig", "/dev/fd/9", "-C", "m"], resilient_parsing=True
     )
-    assert context.meta[own.RECORDED_OPTIONS] == {"-C": "m"}
+    assert context.meta[printed_commands.RECORDED_OPTIONS] == {"-C": "m"}
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")

@@ -9,7 +9,7 @@ from kubectl_mesh.observed.mesh_state import ControlPlane
 from kubectl_mesh.targets import find_target, is_applied
 from kubectl_mesh.text import count_text, mesh_command, value_text
 
-_HUBS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")
+_HUB_FIELDS = ("global.hub", "hub", "cni.hub", "ztunnel.hub")
 _PARTS = ("istiod", "cni", "ztunnel", "eastwest")
 _FIX = (
     f"run `{mesh_command('render')}`, and apply stage 2 of each of them;"
@@ -18,11 +18,11 @@ _FIX = (
 )
 
 
-def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
+def judge_registries(tree: TreeContext) -> tuple[Finding, ...]:
     """The retired places that the tree names, and the control planes whose built-in place is
     retired; files that a render would not change say nothing here.
     """
-    newest = _newest(tree)
+    newest = _newest_minor(tree)
     gone = [
         _problem(
             tree,
@@ -31,7 +31,7 @@ def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
             home.check_id,
             "retired-home-named",
         )
-        for home, where in sorted(_named_homes(tree).items(), key=str)
+        for home, where in sorted(_list_retired_references(tree).items(), key=str)
     ]
     unstated = [
         _problem(
@@ -46,7 +46,9 @@ def judge_homes(tree: TreeContext) -> tuple[Finding, ...]:
     return tuple(Finding(WARNING, problem) for problem in (*gone, *unstated))
 
 
-def _named_homes(tree: TreeContext) -> dict[retired_registries.RetiredReference, dict[str, None]]:
+def _list_retired_references(
+    tree: TreeContext,
+) -> dict[retired_registries.RetiredReference, dict[str, None]]:
     """The retired places, each with the clusters whose files name it."""
     named: dict[retired_registries.RetiredReference, dict[str, None]] = {}
     for name, cluster in tree.state.clusters.items():
@@ -67,19 +69,19 @@ def _silent_control_planes(tree: TreeContext) -> dict[tuple[str, str], dict[str,
     silent: dict[tuple[str, str], dict[str, None]] = {}
     for name, cluster in tree.state.clusters.items():
         for document in cluster.control_plane:
-            built_in = _built_in(document, document.version or stated.get(name))
+            built_in = _find_built_in_registry(document, document.version or stated.get(name))
             if built_in is not None:
                 silent.setdefault(built_in, {})[name] = None
     return silent
 
 
-def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | None:
+def _find_built_in_registry(document: ControlPlane, version: str | None) -> tuple[str, str] | None:
     """Who pulls from which retired registry where a document states none; None where it states one,
     or nothing is retired.
     """
     if (
         document.component not in _PARTS
-        or any(hub in document.values for hub in _HUBS)
+        or any(hub in document.values for hub in _HUB_FIELDS)
         or "hub" in document.settings
     ):
         return None
@@ -100,7 +102,7 @@ def _built_in(document: ControlPlane, version: str | None) -> tuple[str, str] | 
     return None
 
 
-def _newest(tree: TreeContext) -> int:
+def _newest_minor(tree: TreeContext) -> int:
     return max(
         (versions.minor_version(r.version) for c in tree.topology.clusters for r in c.releases),
         default=0,

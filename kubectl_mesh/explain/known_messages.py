@@ -13,8 +13,8 @@ class Cause:
     what shows it in a running cluster.
     """
 
-    says: str
-    do: str
+    description: str
+    remedy: str
     checks: tuple[str, ...] = ()
     """Any finding of these confirms it."""
     versions: tuple[str, ...] = ()
@@ -27,16 +27,16 @@ class Cause:
     """Whether `checks` without a finding prove that these files do not have the fault; else it
     cannot be known offline.
     """
-    see: str = ""
+    command: str = ""
     """The command that shows it, with access to a cluster; words in capitals stand for names."""
 
     def __post_init__(self) -> None:
-        for name in ("says", "do", "see"):
+        for name in ("description", "remedy", "command"):
             object.__setattr__(self, name, keep_values(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownMessage:
     """A message, by a pattern over a pasted text (case does not count). What may lie between two
     parts of it is bounded.
     """
@@ -45,5 +45,5 @@ class Known:
     source: str
     """What prints it."""
     pattern: str
-    means: str
+    meaning: str
     causes: tuple[Cause, ...]
