@@ -102,7 +102,7 @@ class ContentCheck(Check):
                 yield finding
 
     def covered_files(self, tree: TreeContext) -> frozenset[str]:
-        """The files of which another error says enough."""
+        """The files that another error covers."""
         return tree.explained_files | tree.unreadable
 
     def build_finding(

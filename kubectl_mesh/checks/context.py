@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Needs(Flag):
-    """What a check rests on. A check of which something is missing is skipped."""
+    """What a check needs. A check is skipped if anything that it needs is missing."""
 
     NOTHING = 0
     TOPOLOGY = auto()
@@ -103,7 +103,7 @@ class TreeContext(SharedPasses):
     """A render of the same files; None if the inputs do not allow one."""
     topology: Topology
     peers: Mapping[str, tuple[str, ...]]
-    """Whom each cluster discovers, by the topology."""
+    """The peers that each cluster discovers, by the topology."""
     roots: frozenset[str] | None
     """The fingerprints of the mesh's roots; None if `certs/` does not have them."""
     intermediates: Mapping[str, str]
@@ -173,7 +173,7 @@ class InputFacts:
 
 @dataclass(frozen=True, eq=False)
 class CheckContext(SharedPasses):
-    """What there is to check. `None` stands for what could not be read."""
+    """What there is to check; None for parts that could not be read."""
 
     directory: str
     now: datetime

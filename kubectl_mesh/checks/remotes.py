@@ -45,7 +45,7 @@ class SecretFolder:
     path: str
     """With the directory, and a slash at its end."""
     expected: frozenset[str]
-    """The clusters that are to be discovered from there."""
+    """The clusters that must be discovered from there."""
     secrets: tuple[SecretInTree, ...]
 
 
@@ -142,7 +142,7 @@ class FolderCheck(ContentCheck):
 
 
 class SecretCheck(FolderCheck):
-    """A check of the remote secret of each cluster that is to be discovered."""
+    """A check of the remote secret of each cluster that must be discovered."""
 
     def find_in_folder(self, tree: TreeContext, folder: SecretFolder) -> Iterator[Finding]:
         for held in folder.secrets:

@@ -100,7 +100,7 @@ def root_command(ctx: click.Context) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs a verb and ends the process: 0 done, 1 the answer is no, 2 could not answer."""
+    """Runs a command and ends the process: 0 for done, 1 for a negative answer, 2 for an error."""
     warnings.simplefilter(
         "ignore"
     )  # of libraries, for those who write programs; they name places of this machine
@@ -116,9 +116,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def exit_process(code: int) -> None:
-    """Ends the process at once: to take thousands of values apart one by one would be time for
-    nothing.
-    """
+    """Ends the process at once, because freeing thousands of values one by one takes time."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -127,7 +125,7 @@ def exit_process(code: int) -> None:
 
 
 def run_command(args: Sequence[str] | None = None) -> int:
-    """Runs a verb and gives the exit code; every error is a sentence on stderr."""
+    """Runs a command and returns the exit code; errors are printed on stderr."""
     os.umask(
         os.umask(0o077) & 0o077 | 0o022
     )  # Nothing that is written here is for others to change, and all of it for its owner.

@@ -51,16 +51,12 @@ output_option = click.option(
 
 
 def print_json(value: object) -> None:
-    """A report for programs, on stdout; what a terminal could be led astray by stands in JSON's own
-    escapes.
-    """
+    """Prints JSON on stdout; terminal control characters are JSON escapes."""
     click.echo(escape_for_json(plain_text(json.dumps(value, indent=2, ensure_ascii=False))))
 
 
 def print_text(text: str, *, people: bool = True) -> None:
-    """A report on stdout, for `people` unless it is read by a program; names from elsewhere move no
-    cursor.
-    """
+    """Prints a report on stdout, for `people` or for a program; control characters are escaped."""
     click.echo(
         escape_for_terminal(
             printed_commands.complete_commands(text) if people else plain_text(text)
@@ -70,19 +66,19 @@ def print_text(text: str, *, people: bool = True) -> None:
 
 
 def print_note_if_any(text: str) -> None:
-    """As `say`, where there is something to say."""
+    """Prints a note on stderr unless it is empty."""
     if text:
         print_note(text)
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """As `say`, each of them on a line of its own."""
+    """Prints notes on stderr, one per line."""
     for note in notes:
         print_note(note)
 
 
 def print_note(text: str) -> None:
-    """What is said beside a report: what comes next, and what was done on the way."""
+    """Prints a note on stderr: what comes next, or what was done."""
     click.echo(escape_for_terminal(printed_commands.complete_commands(text)), err=True)
 
 
@@ -91,14 +87,14 @@ NEXT_RENDER = f"next: {mesh_command('render')}"
 
 
 def print_calendar(text: str) -> None:
-    """A calendar, on stdout; as bytes, for a content line ends in CR LF, whatever the system's
-    lines do.
+    """Prints a calendar on stdout, as bytes, because iCalendar lines end in CR LF on
+    every system.
     """
     click.echo(text.encode(), nl=False)
 
 
 def print_warnings(problems: Iterable[Problem]) -> None:
-    """Warnings, on stderr."""
+    """Prints warnings on stderr."""
     for problem in problems:
         click.echo(
             (
@@ -110,7 +106,7 @@ def print_warnings(problems: Iterable[Problem]) -> None:
 
 
 def print_errors(problems: Iterable[Problem]) -> None:
-    """Problems that are an answer, on stderr."""
+    """Prints problems that are the answer of a command on stderr."""
     for problem in problems:
         click.echo(
             (
@@ -122,7 +118,7 @@ def print_errors(problems: Iterable[Problem]) -> None:
 
 
 def progress_callback(what: str) -> Callable[[int, int], None]:
-    """A line that counts, on a terminal only; it may be told so from another process."""
+    """A progress callback that prints a counter line on a terminal."""
     return partial(_print_progress, what, sys.stderr is not None and sys.stderr.isatty())
 
 
@@ -132,7 +128,7 @@ def _print_progress(what: str, shown: bool, done: int, of: int) -> None:
 
 
 def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """The contexts of the topology, for a shell's completion; nothing where it cannot be read."""
+    """The contexts or clusters of the topology for shell completion; empty if it cannot be read."""
     from kubectl_mesh.errors import MeshError
     from kubectl_mesh.workdir.topology_document import read_context_names
 
@@ -152,8 +148,8 @@ def status_marks() -> dict[str, str]:
 
 
 def terminal_width() -> int | None:
-    """How many columns the terminal has; None where the output goes elsewhere, and no line is to be
-    broken.
+    """The columns of the terminal; None if the output is not a terminal, so lines are not
+    wrapped.
     """
     import shutil
 

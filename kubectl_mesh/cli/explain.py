@@ -45,7 +45,7 @@ def command(paths: "Paths", words: tuple[str, ...], output: str) -> int:
 
 
 def _read_stdin(longest: int) -> str:
-    """What is piped in; bytes that are no text stand for themselves."""
+    """The text on stdin; invalid UTF-8 is replaced."""
     if sys.stdin is None or sys.stdin.closed:
         from kubectl_mesh.errors import refuse
 

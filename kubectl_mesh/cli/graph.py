@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Day(click.ParamType):  # type: ignore[type-arg]
-    """A day such as 2026-12-01, or today; None stands for today."""
+    """A day such as 2026-12-01, or today."""
 
     name = "day"
 

@@ -1,6 +1,4 @@
-"""Our own commands as they are printed: with the options that this run was given, so that they can
-be run as they stand.
-"""
+"""Prints commands of kubectl mesh with the options of this run, so that they can be pasted."""
 
 import shlex
 from collections.abc import Mapping
@@ -15,14 +13,12 @@ if TYPE_CHECKING:
 
 RECORDED_OPTIONS = "kubectl_mesh.given"
 _PLACE_OPTIONS = ("-C", "--out", "--kubeconfig")
-"""What says where things are, in the order in which it is printed."""
+"""The options that name places, in the order in which they are printed."""
 _PIPES = ("/dev/fd/", "/proc/")
 
 
 def record_option(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """The callback of such an option: keeps what somebody wrote for the commands that are
-    printed.
-    """
+    """Option callback: records the value from the command line for printed commands."""
     if (
         param.name
         and ctx.get_parameter_source(param.name) == click.core.ParameterSource.COMMANDLINE
@@ -33,13 +29,13 @@ def record_option(ctx: click.Context, param: click.Parameter, value: Any) -> Any
 
 
 def complete_commands(text: str) -> str:
-    """A text whose commands of ours have the options of this run."""
+    """The text, with the options of this run in its commands."""
     ctx = click.get_current_context(silent=True)
     return plain_text(text) if ctx is None else _fill_commands(text, ctx)
 
 
 def complete_error(error: "MeshError", ctx: click.Context) -> "MeshError":
-    """An error whose commands have them."""
+    """The error, with the options of this run in its commands."""
     from dataclasses import replace
 
     return error.with_problems(

@@ -1,8 +1,8 @@
-"""diff: two trees become a `Diff`, told in terms of the mesh, with what each difference does in
-running clusters.
+"""Compares two trees: a `Diff` lists the differences of the mesh, with what each does in running
+clusters.
 
-Bytes are compared first, and only files that differ are read. No key, token or ciphertext is in any
-part of a `Diff`.
+Bytes are compared first, and only files that differ are read. No part of a `Diff` contains a key, a
+token or ciphertext.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ _KINDS = (
     "edited",
     "foreign",
 )
-"""Every kind of line, in the order in which they are told: what matters most first."""
+"""Every kind of line, in the order of the report: the most important first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def diff_trees(
 def _read_trees(
     before: RawTree, after: RawTree, only: frozenset[str] | None, generated: frozenset[str]
 ) -> TreePair:
-    """The two trees, of which those files are read that differ or say what runs there."""
+    """Reads the two trees: the files that differ, and the control planes."""
     paths_to_read = list_files_to_read(before, after, only)
     reader = TreeReader()
     old, new = (

@@ -31,7 +31,7 @@ def list_cluster_facts(both: TreePair) -> Iterator[Fact]:
 
 
 def list_peers(raw: RawTree, name: str) -> tuple[str, ...]:
-    """The clusters for which a cluster holds a remote secret."""
+    """The clusters that a cluster has remote secrets for."""
     own = {
         p.removeprefix(REMOTE_SECRETS_PREFIX).removesuffix(".yaml")
         for p in raw.get(name, {})

@@ -36,8 +36,8 @@ class TreePair:
 
 
 def find_implied_changes(pair: ClusterPair) -> set[tuple[str, str]]:
-    """Values that change because network, name, namespace or mesh do, which is told once and not
-    wherever they stand.
+    """The values that change because the network, name, namespace or mesh changes; they are
+    reported once, not at every place.
     """
     old, new = pair.before, pair.after
     if old is None or new is None:

@@ -24,7 +24,7 @@ from kubectl_mesh.targets import KINDS, is_applied
 from kubectl_mesh.targets.charts import NODE_COMPONENTS
 
 GATEWAY_PARTS = ("gateway", "eastwest")
-"""The parts that are gateways, which are told as such."""
+"""The control plane parts that are gateways; they are reported as gateways."""
 _HUB = re.compile(r"(^|\.)hub\Z")
 _COMPARED_SETTINGS = (
     "version",
@@ -281,8 +281,8 @@ def _version_effects(before: str | None, after: str | None) -> tuple[Effect, ...
 
 
 def _value_effects(details: tuple[Detail, ...], parts: tuple[str, ...]) -> tuple[Effect, ...]:
-    """What values do, by where they stand; `parts` are those that a changed hub is for: a DaemonSet
-    takes its images in another way than istiod.
+    """The effects of changed values, by their paths. `parts` are those that a changed hub concerns:
+    a DaemonSet pulls images differently from istiod.
     """
 
     def rule_of(path: str) -> str:

@@ -14,8 +14,8 @@ _MESH_NETWORKS = re.compile(rb"( *)meshNetworks: *")
 def list_files_to_read(
     before: RawTree, after: RawTree, only: frozenset[str] | None = None
 ) -> dict[str, set[str]]:
-    """Of each directory in which a byte differs the files to be read: those that differ, and those
-    that tell what runs there.
+    """The files to read, by directory with a difference: the files that differ, and the control
+    planes.
     """
     found: dict[str, set[str]] = {}
     for name in sorted({*before, *after} - {""}):
@@ -41,8 +41,8 @@ def list_files_to_read(
 
 
 def trim_tree(raw: RawTree, other: RawTree, paths_to_read: Mapping[str, set[str]]) -> RawTree:
-    """A tree as far as it is read; of what is the same in both, and read for the version that it
-    tells, without the networks of a whole mesh.
+    """The part of a tree to read. Unchanged control planes, read only for their version, come
+    without meshNetworks.
     """
     result: dict[str, Mapping[str, bytes | None]] = {"": raw.get("", {})}
     for name, paths in paths_to_read.items():

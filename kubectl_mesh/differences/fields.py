@@ -11,7 +11,7 @@ from kubectl_mesh.text import can_be_secret, count_text, value_text
 _HIDDEN = re.compile(r"(?i)password|passwd|secret|token|credential|private|apikey|api_key")
 _ABSENT: Any = object()
 HIDDEN_VALUE = "the value"
-"""What stands for a value that may be a secret."""
+"""The text shown instead of a value that may be a secret."""
 
 
 def difference_count_text(details: Sequence[Detail]) -> str:
@@ -38,7 +38,7 @@ def public_text(text: str | None) -> str | None:
 def list_details(
     before: Fields, after: Fields, reported: Iterable[tuple[str, str]] = (), prefix: str = ""
 ) -> Iterator[Detail]:
-    """What differs, by path; pairs of `told` are told elsewhere, and not here again."""
+    """The values that differ, by path, without the pairs in `reported`."""
     known = set(reported)
     for path in sorted({*before, *after}):
         old, new = before.get(path, _ABSENT), after.get(path, _ABSENT)

@@ -49,8 +49,8 @@ def is_applicable(rule: Rule, version: Version, root_reload: str = NEVER_RELOADS
 def find_version(
     cluster: ObservedCluster, known: Mapping[str, str | None], release: ControlPlane | None = None
 ) -> str | None:
-    """The version of a cluster's istiod: what the tree says, else what is known from elsewhere,
-    else what the kind implies.
+    """The version of a cluster's istiod: from the tree, else from `known`, else implied by the
+    kind.
     """
     found = release.version if release is not None else None
     if found is None:
@@ -79,11 +79,11 @@ def list_sentences(
     after: Mapping[str, ObservedCluster],
     restarted: Container[str],
 ) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """What effects do, each sentence once with the clusters that it is true of. An effect stands
-    with the cluster of its fact.
+    """The sentence of each effect, once, with the clusters that it applies to. `effects` are pairs
+    of a fact's cluster and an effect.
 
-    `clusters` are as they run, `after` as the change has them; `restarted` are those whose istiod
-    it restarts.
+    `clusters` is the running state, `after` the state after the change; `restarted` are the
+    clusters whose istiod the change restarts.
     """
     found: dict[str, dict[str, None]] = {}
     for cluster, effect in effects:

@@ -119,9 +119,7 @@ def list_unexplained_files(
     reformatted: Collection[str],
     facts: Sequence[Fact],
 ) -> Iterator[Fact]:
-    """Files of which no other fact says anything, so that no change is ever passed over in
-    silence.
-    """
+    """Changed files that no other fact covers."""
     reported = {
         name
         for p in both.pairs
@@ -189,7 +187,7 @@ def count_secret_files(both: TreePair) -> dict[str, int]:
 def list_reformatted_files(
     both: TreePair, differing: dict[str, set[str]], explained: set[str]
 ) -> tuple[str, ...]:
-    """Files of which a byte differs, and nothing that is told."""
+    """Files whose bytes differ and whose content does not."""
     found = []
     for name, paths in differing.items():
         if paths == {MESH_LOCK} and f"{name}/{MESH_LOCK}" not in explained:

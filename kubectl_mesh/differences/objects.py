@@ -1,4 +1,4 @@
-"""Every other object: gateways, readers, what delivers the tree, and whatever else stands in it."""
+"""The facts about all other objects: gateways, readers, delivery objects and the rest."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -186,7 +186,7 @@ def _gateway_facts(
     removed: Sequence[TreeObject],
     tool: Tool,
 ) -> Iterator[Fact]:
-    """What a gateway is made of is told at once."""
+    """One fact for each gateway that is added or removed, with all of its objects."""
     parts_before = {
         (c.component, c.name): c for c in old.control_plane if c.component in GATEWAY_PARTS
     }
@@ -320,9 +320,7 @@ def _delivered_objects(directory: Directory | None) -> dict[tuple[str, ...], Tre
 
 
 def list_delivery_facts(both: TreePair) -> Iterator[Fact]:
-    """The directories of the mesh as a whole: what Argo CD or Flux reads, and what stands beside
-    the remote secrets.
-    """
+    """The facts about directories of the whole mesh: the objects of Argo CD or Flux."""
     known = {pair for p in both.pairs for pair in find_implied_changes(p)}
     for name in sorted(
         {*both.before.shared_directories, *both.after.shared_directories} - {BUNDLE_FOLDER}

@@ -1,4 +1,4 @@
-"""Who discovers whom, and what becomes of the remote secrets; never a value of one."""
+"""The facts about discovery and remote secrets; no secret value is in them."""
 
 from collections.abc import Iterator
 
@@ -20,8 +20,8 @@ _LOGINS = {
 
 
 def list_remote_secret_facts(both: TreePair, pair: ClusterPair) -> Iterator[Fact]:
-    """What becomes of the remote secrets of a cluster that stays; those of clusters that come and
-    go are told with them.
+    """The changes of remote secrets of a cluster that stays. Added and removed clusters report
+    their own.
     """
     old, new = pair.before, pair.after
     if old is None or new is None:

@@ -25,7 +25,7 @@ RELOADS_RUNNING, RELOADS_AFTER_CHANGE, RELOADS_ON_RESTART, NEVER_RELOADS = (
 asks it to, or restarts it; or not at all.
 """
 RESTART_RULES = frozenset(("images", "istiod-settings", "version-raised", "version-lowered"))
-"""The rules by which a change restarts istiod."""
+"""The rules of changes that restart istiod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,8 +260,8 @@ def _new_intermediate(both: TreePair, name: str, old: Cacerts, new: Cacerts) -> 
 
 
 def _is_resealed(old: Cacerts, new: Cacerts) -> bool:
-    """Whether the ciphertext is another, and nothing that is told of it elsewhere: who opens it,
-    the roots and CRLs in it.
+    """Whether only the ciphertext changed, and not its recipients, roots or CRLs, which other facts
+    report.
     """
     if (
         old.ciphertext is None

@@ -11,7 +11,7 @@ NEW, CHANGED, DELETED, FOREIGN = GROUPS = ("new", "changed", "deleted", "foreign
 
 @dataclass(frozen=True, slots=True, order=True)
 class Detail:
-    """One value by its path; a text that may be shown, None where there was or is none."""
+    """A value by its path, as text that may be shown; None if it did not or does not exist."""
 
     path: str
     before: str | None
@@ -48,9 +48,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A difference as it is told. `impact` are sentences, each with the clusters that it is true
-    of.
-    """
+    """A difference as it is reported. `impact` holds sentences, each with its clusters."""
 
     group: str
     kind: str
@@ -84,5 +82,5 @@ class Diff:
 
     @property
     def has_differences(self) -> bool:
-        """Whether the two trees are not the same mesh; what is foreign is none of it."""
+        """Whether anything differs except foreign files."""
         return any(line.group != FOREIGN for line in self.lines)

@@ -1,5 +1,5 @@
-"""explain: a pasted error becomes the messages that are known in it, each with what it may come
-from; the pasted text itself is told to nobody.
+"""Finds known messages in a pasted error, each with its possible causes. The pasted text is never
+printed.
 """
 
 import re
@@ -34,7 +34,7 @@ PROVEN, OPEN, CLEARED, GENERAL = "proven", "open", "cleared", "general"
 
 
 def find_messages(text: str) -> tuple[KnownMessage, ...]:
-    """The messages in a text, in the order in which they stand in it."""
+    """The known messages in a text, in the order of their positions."""
     found = [
         (match.start(), index, known)
         for index, known in enumerate(MESSAGES)

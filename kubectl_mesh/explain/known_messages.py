@@ -1,6 +1,4 @@
-"""An error message that is known: how it is recognised, what it means, and what it may come
-from.
-"""
+"""A known error message: its pattern, its meaning, and its possible causes."""
 
 from dataclasses import dataclass
 

@@ -138,8 +138,8 @@ def _ports(
 
 
 def assign_lanes(found: Sequence[LineRun]) -> dict[Gutter, int]:
-    """Gives each stretch the first lane of its gutter that is free there; tells how many lanes each
-    gutter has.
+    """Assigns each stretch the first free lane of its gutter; returns the number of lanes per
+    gutter.
     """
     taken: dict[Gutter, list[list[tuple[float, float]]]] = {}
     for run in found:

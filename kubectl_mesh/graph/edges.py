@@ -1,4 +1,4 @@
-"""The edges of discovery: who reads whom, and what is the matter with it."""
+"""The edges of discovery: which cluster reads which, and the state of each edge."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ deleted the remote secret.
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An edge, or two that are opposite, to be drawn: from the reader to whom it reads.
+    """An edge, or two opposite edges, drawn from the reader to its peer.
 
     `kind` is both, one-way, cut, pending, broken or served (from a cluster to the one whose istiod
     serves it).
@@ -36,15 +36,15 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Who reads whom: for each cluster, one letter for each cluster, in the order of the plan."""
+    """The edges of discovery: for each cluster a row with one letter per cluster, in the order of
+    the plan.
+    """
 
     names: tuple[str, ...]
     rows: Mapping[str, str]
     positions: Mapping[str, int]
     pending_clusters: frozenset[str]
-    """Clusters of which something is awaited that is told at the cluster itself: its token, its
-    server, its render.
-    """
+    """Clusters that wait for a token, a server or a render; their own box shows it."""
 
     def edge_state(self, reader: str, other: str) -> str:
         """The letter of an edge."""
@@ -89,8 +89,8 @@ def _edge_bits(text: str, letters: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """For each cluster, as bits: whom it reads, who reads it, and of these edges those that need a
-    word of their own.
+    """For each cluster, as bits: the peers that it reads, its readers, and the edges of both with
+    trouble.
     """
 
     reads: dict[str, int]

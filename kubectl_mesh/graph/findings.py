@@ -1,4 +1,4 @@
-"""Whom a finding of the checks concerns: a cluster, a network, or the mesh as a whole."""
+"""The subject of a finding of the checks: a cluster, a network or the whole mesh."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _WORDS = {
     "server-ca": "server without CA",
     "tree-foreign": "foreign file",
 }
-"""How a check's finding is told in a box, where its id says too little."""
+"""The words for a finding in a box, if the id of its check is not enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Finding:
 
     @property
     def short_text(self) -> str:
-        """How it is told in two or three words."""
+        """The finding in two or three words."""
         return _WORDS.get(self.id, self.id)
 
 
 def group_by_subject(
     plan: Plan, found: Sequence[tuple[str, Problem]]
 ) -> dict[tuple[str, str], list[Finding]]:
-    """The findings by whom they concern: `cluster` or `network` with a name, or two empty words for
+    """The findings by subject: `cluster` or `network` with a name, or two empty texts for
     the mesh.
     """
     paths = {

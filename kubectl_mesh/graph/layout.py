@@ -1,6 +1,4 @@
-"""Where everything stands in the SVG: areas in rows, clusters in a grid, and the lanes of lines
-between them.
-"""
+"""The positions in the SVG: areas in rows, clusters in a grid, and lines in lanes between them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ SIGNS = {"ok": "✓", "pending": "…", "warning": "!", "broken": "✗", "off": 
 """The sign of each state, for those who see no colours."""
 _SETTINGS = '%%{init: {"flowchart": {"wrappingWidth": 420}}}%%'
 _ACROSS = 12
-"""How many clusters should stand side by side."""
+"""The clusters per row."""
 _CLASSES = {
     "ok": "fill:#eef8f0,stroke:#1a7f37,color:#1b1f24",
     "pending": "fill:#fff6dd,stroke:#8a5a00,color:#1b1f24,stroke-width:2px,stroke-dasharray:6 4",

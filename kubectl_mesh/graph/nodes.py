@@ -26,12 +26,12 @@ class PictureInputs:
     kind: str
     selected_clusters: frozenset[str] | None = None
     day: datetime | None = None
-    """The day on which dates are judged; None: they are told and not judged."""
+    """The day for judging dates; None: dates are shown and not judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A word with its state, as it stands in a cluster's box."""
+    """A word with its state in a cluster's box."""
 
     state: str
     text: str
@@ -39,9 +39,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Until when a token is valid (None: it does not say, or never ends), and for which peer it is
-    ("" for all).
-    """
+    """The expiry of a token (None if unknown or never), and its peer ("" for all)."""
 
     peer: str
     expires: datetime | None
@@ -62,7 +60,7 @@ class Node:
     tokens: tuple[Token, ...]
     findings: tuple[Finding, ...]
     is_neighbour: bool = False
-    """It is here for the sake of another that was asked for."""
+    """It is shown because a selected cluster is tied to it."""
 
     @property
     def state(self) -> str:
@@ -93,7 +91,7 @@ class Area:
 
     @property
     def vertical_pairs(self) -> tuple[tuple[Node, Node], ...]:
-        """Which cluster should stand right above which."""
+        """The pairs of clusters that are drawn one above the other."""
         return tuple(zip(self.nodes, self.nodes[self.columns :], strict=False))
 
 

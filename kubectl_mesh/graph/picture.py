@@ -1,6 +1,4 @@
-"""What is drawn: clusters in their networks, the lines and sentences of who reads whom, and a
-sentence on the whole.
-"""
+"""The picture: clusters in networks, lines and sentences about discovery, and a summary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from kubectl_mesh.model import Plan
 from kubectl_mesh.text import count_text
 
 NOTHING_WRONG = "nothing is pending, nothing is broken"
-"""The sentence of a mesh of which nothing has to be said."""
+"""The sentence for a mesh without findings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Picture:
 
 
 def build_picture(seen: PictureInputs) -> Picture:
-    """Lays out in words what is to be seen."""
+    """Builds the picture: areas, boxes, lines and sentences."""
     plan = seen.plan
     found = group_by_subject(plan, seen.findings)
     reading = read_discovery(plan, seen.changes)

@@ -47,7 +47,7 @@ def icon_element(state: str, x: float, y: float) -> str:
 
 
 def badge_element(kind: str, number: int, x: float, y: float, text: str) -> str:
-    """The number of a line, around a point; what it means is told on hovering."""
+    """The number of a line, around a point; its title explains it."""
     return (
         f'<g class="badge {kind}" data-line="{number}" transform="translate({px_text(x)}'
         f' {px_text(y)})"><title>{escape(text)}</title>{BADGES[kind]}<text'

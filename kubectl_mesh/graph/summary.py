@@ -1,6 +1,4 @@
-"""What many edges have in common, said once: a full mesh of 60 clusters is one sentence, and only
-what differs from it is drawn.
-"""
+"""Summarizes edges: a full mesh of 60 clusters is one sentence, and only exceptions are drawn."""
 
 import re
 from collections import Counter
@@ -210,9 +208,7 @@ def _group_pairs(
     size: Mapping[str, Sequence[str]],
     only: frozenset[str] | None,
 ) -> dict[tuple[str, str], _PairGroup]:
-    """The pairs of clusters of which one has an istiod that could read the other, by their
-    networks.
-    """
+    """The pairs of clusters where one has an istiod that can read the other, by their networks."""
     bit = {name: 1 << place for name, place in reading.positions.items()}
     network = {name: area for area, names in size.items() for name in names}
     at = {area: sum(bit[name] for name in names) for area, names in size.items()}
@@ -243,9 +239,7 @@ def _group_pairs(
 def _classify_pairs(
     edges: Edges, first: str, able: int, *, is_able: bool
 ) -> tuple[dict[str, int], int]:
-    """The pairs of a cluster with others by kind, and those of which each istiod reads the other;
-    both as bits.
-    """
+    """The pairs of a cluster by kind, and the pairs that read each other; both as bits."""
     reads, read_by = edges.reads[first], edges.read_by[first]
     troubled = edges.troubles[first] | edges.troubled_by[first]
     declared = reads & (read_by | ~able) if is_able else read_by
@@ -295,8 +289,8 @@ def _trouble_text(reader: str, other: str, letter: str) -> str:
 def _find_fully_connected(
     size: dict[str, list[str]], between: dict[tuple[str, str], _PairGroup]
 ) -> frozenset[str]:
-    """The areas of which all clusters read each other, but for single exceptions: greedily, the
-    least connected leaves first.
+    """The areas whose clusters all read each other, with few exceptions. Drops the least connected
+    area first.
     """
 
     def full(a: str, b: str) -> bool:

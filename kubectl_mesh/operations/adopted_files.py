@@ -45,7 +45,7 @@ def read_kubeconfig_text(body: bytes) -> Document:
 
 
 def _parse_text(body: bytes) -> Document:
-    """What else stands in an object as text."""
+    """Parses another text in an object."""
     return load_document("text", body)
 
 
@@ -159,7 +159,7 @@ def _drop_field(
 
 
 def _remove_path(value: Any, path: tuple[str | int, ...]) -> Any:
-    """A value without what stands at a path, and without the mappings that are empty then."""
+    """The value without the field at a path, and without mappings that become empty."""
     if isinstance(value, dict):
         inner = _remove_path(value[path[0]], path[1:]) if len(path) > 1 else None
         kept = inner is not None and inner != {}

@@ -81,9 +81,7 @@ def find_rendered_kind(topology: Topology, out: str) -> str | None:
 
 
 def _read_kind(out: str, name: str) -> str | None:
-    """The kind of control plane that a directory was rendered with; None where its lock does not
-    say, or cannot be read, which others tell.
-    """
+    """The control plane kind in a directory's lock; None if it is missing or unreadable."""
     try:
         lock = parse_lock(read_file(os.path.join(out, name, MESH_LOCK), "lock"))
     except MeshError:

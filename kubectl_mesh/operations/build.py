@@ -136,7 +136,7 @@ def _mesh_warnings(
 
 
 def _store_warnings(inputs: CheckedInputs) -> Iterator[Problem]:
-    """Clusters of which one opens the secrets of another."""
+    """Warnings about clusters that can decrypt the secrets of another cluster."""
     topology = inputs.topology
     # Argo CD opens the secrets of all clusters by an identity that none of them has.
     shared = delivery_of(topology).CENTRAL
@@ -157,9 +157,7 @@ def build_certificates(
 
 
 def _relocate_result(inputs: CheckedInputs, work: Callable[[], Pki]) -> Pki:
-    """The certificates that a work makes; what is to be said of them has the working directory
-    before it.
-    """
+    """Runs `work`; problems and warnings get the working directory in their paths."""
     try:
         pki = work()
     except MeshError as error:
@@ -175,7 +173,7 @@ def _prepare_issue(
     throwaway: bool,
     progress: Progress = ignore_progress,
 ) -> Callable[[], Pki]:
-    """The work that makes the certificates of the mesh."""
+    """A function that issues the certificates of the mesh."""
     topology = inputs.topology
     if not topology.has_intermediate_files or (
         topology.issuer_kind.takes_requests

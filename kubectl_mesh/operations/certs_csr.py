@@ -34,15 +34,15 @@ class RequestsResult:
     written: frozenset[str]
     """The files that are new, by path below `certs/`."""
     days: int
-    """How long the certificates are to be valid."""
+    """The validity of the certificates in days."""
     notes: tuple[str, ...] = ()
 
 
 def write_requests(
     directory: str, names: Sequence[str], machine: Machine, progress: Progress = ignore_progress
 ) -> RequestsResult:
-    """Writes requests, and their keys, for these clusters, by name or context, or for all that
-    await a certificate. What is there is kept.
+    """Writes requests and their keys for these clusters, by name or context, or for all that wait
+    for a certificate. Existing files are kept.
     """
     with hold_lock(directory):
         inputs = gather_for_requests(directory, machine)

@@ -33,8 +33,8 @@ class ExportResult:
 def export_intermediates(
     directory: str, clusters: Sequence[str], to: str | None, machine: Machine
 ) -> ExportResult:
-    """What the store `external` holds of these clusters, by name or context, or of all; with `to`
-    it is written there, for nobody else to read.
+    """The contents of the store `external` for these clusters, by name or context, or for all; with
+    `to`, writes them there as private files.
     """
     inputs = load_inputs(directory, None, machine)
     topology = inputs.topology

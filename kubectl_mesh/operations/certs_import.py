@@ -277,7 +277,7 @@ def _dumped_files(request: ImportRequest, namespace: str) -> CacertsFiles:
 
 
 def _named_files(request: ImportRequest, key: str, kept: Mapping[str, bytes]) -> CacertsFiles:
-    """The same from PEM files: the chain, its key, and the root where there is none yet."""
+    """The four files from PEM files: the chain, its key, and the root if none exists yet."""
     if request.root is None and ROOT_CERT not in kept:
         raise refuse(
             request.file,

@@ -35,7 +35,7 @@ from kubectl_mesh.x509.layout import (
 )
 
 NO_CONTEXT = "none"
-"""What stands for the clusters of a topology that has none yet."""
+"""The placeholder context of a topology without clusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class RootUnion:
     not_imported: tuple[str, ...] = ()
     """The clusters whose intermediates are not here yet."""
     inputs: CheckedInputs | None = None
-    """The working directory after it; None where there is no mesh yet."""
+    """The working directory afterwards; None if there is no mesh yet."""
     rotation: Rotation | None = None
     """The rotation that it begins, or that was on."""
 
@@ -133,8 +133,8 @@ def _read_pair(file: str, key: str | None) -> tuple[NamedFile, NamedFile | None]
 def import_union(
     directory: str, files: Sequence[str], key: str | None, machine: Machine
 ) -> RootUnion:
-    """Imports the roots of running clusters next to the one that is here; with its key also the one
-    that all are to come under. It is the first step of a rotation.
+    """Imports the roots of running clusters next to the existing one; with a key, also the root
+    that will sign for all. This is the first step of a rotation.
     """
     others, own = _read_roots(files, key)
     with hold_lock(directory):
@@ -180,8 +180,8 @@ def _has_clusters(topology: Topology | None) -> bool:
 
 
 def _read_roots(files: Sequence[str], key: str | None) -> tuple[list[NamedFile], NamedFile | None]:
-    """The roots of clusters, and the key of the one that all are to come under; everything that is
-    wrong with the files at once.
+    """Reads the roots of clusters, and the key of the root that will sign for all; raises all
+    problems at once.
     """
     others: list[NamedFile] = []
     problems: list[Problem] = []
@@ -225,7 +225,7 @@ def _read_root(file: str) -> bytes:
 
 
 def _check_signs_here(directory: str, topology: Topology | None) -> None:
-    """Refuses a root of which nothing would come: the issuer in the clusters has its own."""
+    """Refuses a root that would sign nothing, because an issuer in the clusters has its own."""
     if topology is not None and not topology.has_intermediate_files:
         raise refuse(
             join_path(directory, TOPOLOGY_FILE),
@@ -237,7 +237,7 @@ def _check_signs_here(directory: str, topology: Topology | None) -> None:
 
 
 def _read_topology(directory: str) -> Topology | None:
-    """The topology, None where there is none yet: a root may be there before the mesh is."""
+    """The topology; None if it does not exist yet, because a root can come first."""
     return (
         read_topology(directory, allow_empty=True)
         if os.path.lexists(join_path(directory, TOPOLOGY_FILE))
@@ -248,7 +248,7 @@ def _read_topology(directory: str) -> Topology | None:
 def _read_files(
     directory: str, topology: Topology | None
 ) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """The files of `certs/` that are there, and the clusters whose intermediates are among them."""
+    """The existing files of `certs/`, and the clusters with an intermediate among them."""
     names = None if topology is None else [c.name for c in topology.clusters]
     certs = read_certs(directory, names)
     known = [

@@ -62,8 +62,8 @@ def refuse_served_clusters(topology: Topology, names: Iterable[str]) -> None:
 def build_profile(
     inputs: CheckedInputs, clusters: Iterable[str] | None = None, *, quick: bool = False
 ) -> CertificateProfile:
-    """What new intermediates of these clusters are to be like, of all that have one by default;
-    `quick`: with the keys that are made the fastest, where none is kept.
+    """The profile of new intermediates of these clusters, by default of all. `quick` selects the
+    fastest key type.
     """
     topology = inputs.topology
     names = (

@@ -50,7 +50,7 @@ class RenewResult:
     request: RenewRequest
     """With `keep_key` as it was done."""
     days: int
-    """How long certificates are to be valid."""
+    """The validity of certificates in days."""
     kind: str
     """The kind of base.yaml."""
     store: str

@@ -1,4 +1,4 @@
-"""Asks the checks of a working directory and its tree."""
+"""Runs the checks on a working directory and its tree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class CheckResult:
 
 
 def check_mesh(paths: Paths, options: CheckOptions, machine: Machine) -> CheckResult:
-    """Asks the checks that `options` name. Raises a `MeshError` only for what is no mesh at all."""
+    """Runs the checks that `options` select. Raises a `MeshError` only if there is no mesh."""
     wanted = _wanted_ids(options.categories, options.ids)
     found = survey_mesh(
         paths.directory,

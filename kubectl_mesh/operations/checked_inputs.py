@@ -37,7 +37,7 @@ class CheckedInputs:
     target: Target
     servers: Mapping[str, Server]
     logins: Mapping[tuple[str, str], Mapping[str, Json]] = field(repr=False)
-    """The `user` of a kubeconfig by cluster and peer; the peer "" stands for all."""
+    """The `user` of a kubeconfig by cluster and peer; the peer "" means all peers."""
     certs: CertsFolder
     """What is in `certs/`."""
     warnings: tuple[Problem, ...]
@@ -53,7 +53,7 @@ class CheckedInputs:
     selected_clusters: frozenset[str] | None = None
     """The clusters to render, where not all."""
     next_tokens: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
-    """The next tokens that exist, by cluster and peer, where peers are to move to another."""
+    """The existing next tokens during a token rotation, by cluster and peer."""
     has_known_kind: bool = True
     """base.yaml is a control plane of a known kind, or does not exist."""
     has_known_fields: bool = True

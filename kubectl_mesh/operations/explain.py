@@ -29,7 +29,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Mesh:
-    """What a working directory says of its mesh; nothing where there is none."""
+    """What a working directory states about its mesh; empty without one."""
 
     results: Mapping[str, Result] | None = None
     """The results of all checks, by id."""

@@ -63,8 +63,8 @@ def _is_below(path: str, above: str) -> bool:
 
 
 def plan_without_render(inputs: CheckedInputs, files: Sequence[str]) -> tuple[Plan, Pki]:
-    """The plan, and the certificates that nothing is said against but their age; `files` are those
-    of which something is.
+    """The plan, and the certificates without problems other than their age; `files` are the files
+    with problems.
     """
     topology = inputs.topology
     known = KnownClusters(inputs.servers, inputs.logins)

@@ -26,13 +26,11 @@ from kubectl_mesh.x509.layout import (
 )
 
 SHORTEST_SECRET = 8
-"""A secret that is shorter may stand anywhere by chance."""
+"""Shorter secrets can occur anywhere by chance, and are not searched for."""
 
 
 def check_folders(directory: str, out: str | None) -> None:
-    """Refuses a working directory that is none, and a tree where it would lie among other things of
-    ours.
-    """
+    """Refuses a missing working directory, and a tree that would contain it or its inputs."""
     if not os.path.isdir(directory):
         raise refuse(
             directory or "-C",
@@ -80,7 +78,7 @@ ARCHIVED_PRIVATE_FILES = (
     "certs/archive/root/root-key.pem",
     ".kubectl-mesh-certs/root-key.pem",
 )
-"""What stands for the private files of the archive, and for those that a killed exchange of
+"""Sample paths of private files in the archive, and of those that an interrupted exchange of
 `certs/` leaves.
 """
 
@@ -140,10 +138,8 @@ def unignored_problems(inputs: CheckedInputs, more: Sequence[str] = ()) -> list[
 
 
 def ignore_private_files(inputs: CheckedInputs, more: Sequence[str] = ()) -> str:
-    """Keeps what is about to be written out of git, or refuses to write it; `more` are private
-    files that are not there yet.
-
-    Gives what is to be told of it: nothing where it is kept out already.
+    """Keeps private files out of git before they are written, or refuses; `more` are files that do
+    not exist yet. Returns a note for the user; empty if nothing had to be done.
     """
     note = write_missing_gitignore(inputs)
     if bare := unignored_problems(inputs, more):
@@ -196,8 +192,8 @@ def kubeconfig_only_problems(inputs: CheckedInputs) -> list[Problem]:
 
 
 def tracked_secret_problems(inputs: CheckedInputs, out: str) -> list[Problem]:
-    """Keys and logins in clear in files that git tracks, below the working directory and in the
-    tree; but for a tree that is to have them.
+    """Problems about plaintext keys and logins in files that git tracks, in the working directory
+    and the tree; a tree with a plaintext store is exempt.
     """
     known = _known_secrets(inputs)
     # A token that is a JWT is a sign already.
@@ -273,9 +269,7 @@ def _known_secrets(inputs: CheckedInputs) -> dict[bytes, str]:
 
 
 def write_missing_gitignore(inputs: CheckedInputs) -> str:
-    """Writes the .gitignore that is missing, before the first secret; gives the line that tells of
-    it.
-    """
+    """Writes a missing .gitignore before the first secret; returns a note about it."""
     path = join_path(inputs.directory, GITIGNORE_FILE)
     is_wanted = (
         os.path.lexists(path)

@@ -94,7 +94,7 @@ def check_step_rendered(inputs: CheckedInputs, on: Rotation, out: str | None) ->
 
 
 def own_trusts(inputs: CheckedInputs) -> dict[str, Trust]:
-    """What the clusters are to trust by `certs/`, and what signs in each."""
+    """What each cluster must trust according to `certs/`, and its signer."""
     return read_trust(
         inputs.certs_files, [c.name for c in inputs.topology.clusters if c.primary is None]
     )

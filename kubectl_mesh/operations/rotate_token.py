@@ -146,7 +146,7 @@ def _next_entry(
 
 
 def _list_generations(rendered: RenderedMesh, cluster: Cluster) -> list[int]:
-    """The generations of which a token is here already."""
+    """The generations whose token files exist."""
     peers = ("", *rendered.plan.members[cluster.name].readers)
     found = []
     for first in {token_file(cluster, peer, 1) for peer in peers}:

@@ -30,12 +30,10 @@ _SOPS = re.compile(rb"^sops:", re.MULTILINE)
 def find_login_changes(
     out: str, rendered: "RenderedMesh", changes: Sequence[FolderChange]
 ) -> dict[tuple[str, str], LoginChange]:
-    """By directory and peer, the remote secrets that may have changed in nothing but what holds
-    them.
+    """The login changes of remote secrets whose container changes, by directory and peer.
 
-    Nothing is said of those whose login is seen to be the same; of the others, what happens to them
-    as far as can be told. What is sealed can be compared where the seal key is here. It is asked
-    before anything is written.
+    Sealed secrets can be compared only with the seal key. Must be called before the tree is
+    written.
     """
     key = read_key(rendered.inputs.certs_files.get(SEAL_KEY, b""))
     found: dict[tuple[str, str], LoginChange] = {}
@@ -112,8 +110,8 @@ def _has_same_login(
     key: bytes | None,
     lock: LockFile | None,
 ) -> bool:
-    """Whether a remote secret as it was is seen to hold the login that it is to hold; the lock says
-    for whom it was sealed.
+    """Whether an existing remote secret provably has the login that a render writes; `lock` names
+    its recipients.
     """
     members = rendered.plan.members
     login = (

@@ -52,7 +52,7 @@ class SealedTree:
         self.inputs, self.out, self.reseal, self._store = inputs, out, reseal, store
         self.encrypts = store_of(inputs.topology).ENCRYPTS
         self.new_seal_key: bytes | None = None
-        """The new seal key, where one is to be written."""
+        """The new seal key to write; None if the existing one stays."""
 
     @cached_property
     def sealed_digests(self) -> dict[str, Mapping[str, str]]:
@@ -69,7 +69,7 @@ class SealedTree:
         return found
 
     def read_folder(self, directory: str) -> FolderOnDisk | None:
-        """A directory as it is on disk; None where there is none."""
+        """A directory on disk; None if it does not exist."""
         top = open_folder(self.out)
         if top is None:
             return None
@@ -170,7 +170,7 @@ class SealedTree:
         return {**self.inputs.logins, **absent}, frozenset(absent)
 
     def read_token_dates(self, absent: frozenset[tuple[str, str]]) -> dict[str, Expiry]:
-        """What the tree tells of the tokens that are sealed and not here."""
+        """The expiry dates of sealed tokens that are not here, from the rendered alerts."""
         if not absent or self.inputs.topology.alerts is None:
             return {}
 
@@ -220,8 +220,8 @@ class SealedTree:
         return key
 
     def unsealable_problems(self, store: Sealing) -> list[Problem]:
-        """What has to be sealed and cannot be; where git has a file as it was sealed, the plain way
-        comes first.
+        """Files that must be sealed and cannot be; the fix restores a file from git if the last
+        commit has it.
         """
         if not store.touched or not os.path.isdir(self.out):
             return store.lacking
@@ -257,7 +257,7 @@ class SealedTree:
         ]
 
     def seal_key_problems(self, store: object) -> Iterator[Problem]:
-        """What cannot be told for want of the seal key."""
+        """Warnings about sealed files that cannot be verified without the seal key."""
         if isinstance(store, Sealing) and store.unproven:
             what = (
                 "is not here: whether what is sealed still is what the keys and credentials here"

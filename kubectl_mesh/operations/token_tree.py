@@ -52,11 +52,10 @@ def list_stale_folders(rendered: RenderedMesh, out: str, cluster: Cluster) -> li
 
 
 def uncommitted_problems(rendered: RenderedMesh, out: str, cluster: Cluster) -> list[Problem]:
-    """Why the last commit of the repository around the tree does not hold the step of a cluster's
-    token; nothing where it has no such tree.
+    """Problems if the last commit does not have the step of a cluster's token; none if it has no
+    such tree.
 
-    Whoever applies from the repository applies what is committed: a folder on disk says nothing
-    about the clusters.
+    Delivery tools apply what is committed, so the tree on disk says nothing about the clusters.
     """
     paths = _token_paths(rendered, cluster.name)
     locks = {path.partition("/")[0]: f"{path.partition('/')[0]}/{MESH_LOCK}" for path in paths}

@@ -80,8 +80,8 @@ def _server_lines(servers: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _signs_for(root: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str:
-    """What a root does that signs nothing new: clusters that are to come under one root go on by
-    their own until then.
+    """What a root does that signs nothing new: during a union, clusters keep their own root until
+    they move.
     """
     names = [one["cluster"] for one in found if one["signedBy"] == root["fingerprint"]]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -1,4 +1,4 @@
-"""table: what `describe` tells, a line for each cluster; text for people."""
+"""The description of the mesh as a table, with a line for each cluster."""
 
 from collections.abc import Mapping
 from typing import Any

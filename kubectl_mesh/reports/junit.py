@@ -14,8 +14,8 @@ _NEVER = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def junit_text(found: Sequence[Result], relative: Callable[[str], str]) -> str:
-    """A document; errors are failures, warnings are told in `system-out`, since JUnit knows none.
-    No times: the same input, the same bytes.
+    """The JUnit XML. Errors are failures; warnings go to `system-out`, because JUnit has none. It
+    contains no times, so the same input gives the same bytes.
     """
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',

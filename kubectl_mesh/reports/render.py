@@ -24,8 +24,8 @@ def mesh_line(plan: Plan, kind: str) -> str:
 
 
 def list_new_certificates(pki: Pki) -> tuple[bool, list[str], list[str]]:
-    """Whether the root has been made, for which clusters an intermediate, and for which only what
-    was missing beside it.
+    """Whether the root is new, the clusters with a new intermediate, and the clusters that got only
+    missing files.
     """
     made = {
         path.split("/")[0].removeprefix("intermediate-")

@@ -35,10 +35,10 @@ from kubectl_mesh.text import marked_text
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a change means for running clusters."""
+    """The review of a change: what it means for running clusters."""
 
     refusals: tuple[Refusal, ...] = ()
-    """What they do not survive."""
+    """The changes that running clusters do not survive."""
     restart_refusals: tuple[Refusal, ...] = ()
     """Changes of remote secrets after which istiod has to restart, which have to be agreed to."""
     restarts: tuple[Problem, ...] = ()
@@ -114,7 +114,7 @@ def review_change(
 
 
 def _tree_refusals(mesh: MeshPair, render: PlannedRender | None = None) -> list[Refusal]:
-    """What clusters do not survive that go from the one tree to the other."""
+    """The refusals of a change from one tree to the other."""
     moves = find_placement_changes(mesh)
     return [
         *find_name_changes(mesh),

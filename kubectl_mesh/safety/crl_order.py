@@ -1,5 +1,5 @@
-"""Who has to have which CRLs before whom: a proxy that goes by CRLs refuses every chain with a CA
-of which it has none.
+"""The order in which clusters need CRLs: a proxy that checks CRLs refuses every chain with a CA
+that has no CRL.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +54,7 @@ def list_crl_notes(pairs: Sequence[ClusterPair]) -> Iterator[str]:
 
 
 def _changing_signers(pairs: Sequence[ClusterPair]) -> Iterable[ClusterPair]:
-    """The clusters that are to sign with another chain than before."""
+    """The clusters whose signing chain changes."""
     return [
         p
         for p in pairs

@@ -59,8 +59,8 @@ class ClusterState:
 
     @cached_property
     def readers(self) -> Mapping[tuple[str, str, str], str]:
-        """The accounts, roles and accounts with a token by which peers read the cluster, each with
-        the peer that uses it; "" for all.
+        """The accounts, roles and account tokens that peers read the cluster with, each with the
+        peer that uses it; "" means all peers.
         """
         found = {}
         for reader in self.cluster.reader_accounts:
@@ -97,8 +97,8 @@ class ClusterState:
 
     @cached_property
     def gateway_services(self) -> Mapping[tuple[str, str], frozenset[str]]:
-        """The type and the ports by which other networks reach each gateway here, by its kind and
-        name.
+        """The Service type and ports of each gateway that other networks reach, by kind
+        and name.
         """
         gates = [g for g in self._gateways if "/remote-gateways/" not in g.file]
         return {
@@ -124,7 +124,7 @@ class ClusterState:
 
     @cached_property
     def static_networks(self) -> frozenset[str]:
-        """The networks for which addresses of gateways are stated to istiod here."""
+        """The networks whose gateway addresses are stated to istiod here."""
         return frozenset(
             g.network
             for g in self.cluster.gateways

@@ -161,7 +161,7 @@ def _list_trusts(change: MeshChange) -> tuple[Mapping[str, Trust], Mapping[str, 
 
 
 def _issuer_notes(change: MeshChange) -> tuple[str, ...]:
-    """That no order helps where the root may be another, which nobody can tell from here."""
+    """A note that no order avoids an interruption if the root may differ."""
     if any(
         p.before is not None
         and p.after is not None
@@ -182,7 +182,7 @@ def _unchanged_trusts(change: MeshChange) -> dict[str, Trust]:
 
 
 def _list_constraints(change: MeshChange) -> Iterable[Constraint]:
-    """Who has to go before whom."""
+    """The constraints on the order of clusters."""
     yield from find_crl_constraints(change.pairs)
     yield from _label_constraints(change)
     for finding in change.findings:
@@ -245,8 +245,8 @@ def _primary_constraints(change: MeshChange) -> Iterable[Constraint]:
 
 
 def _label_constraints(change: MeshChange) -> Iterable[Constraint]:
-    """Who has to go before whom where istiod begins to find a gateway by its label, or stops to,
-    and others know its address instead.
+    """The constraints where istiod starts or stops finding a gateway by its label, and other
+    clusters know its address instead.
     """
     for pair in change.pairs:
         if pair.before is None or pair.after is None:

@@ -1,4 +1,4 @@
-"""The accounts, roles and tokens by which peers read a cluster, where they would leave it."""
+"""Accounts, roles and tokens that a change would remove while peers read the cluster with them."""
 
 import shlex
 from collections.abc import Iterator, Sequence

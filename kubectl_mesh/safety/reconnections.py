@@ -53,7 +53,7 @@ class Reconnections(NamedTuple):
     restarts: list[Problem]
     """The same with --with-restarts: what to run."""
     warnings: list[Problem]
-    """Those of which it cannot be known here."""
+    """Those that cannot be decided offline."""
 
 
 def find_losing_clusters(clusters: Iterable[Cluster]) -> list[Cluster]:
@@ -64,7 +64,7 @@ def find_losing_clusters(clusters: Iterable[Cluster]) -> list[Cluster]:
 
 
 def find_unversioned_clusters(clusters: Iterable[Cluster]) -> list[Cluster]:
-    """The clusters of which no file states the version of Istio."""
+    """The clusters whose Istio version no file states."""
     return [c for c in clusters if any(r.version is None for r in c.releases)]
 
 
@@ -214,8 +214,8 @@ def _locate_peers(
     peers: Mapping[str, Iterable[str]],
     select: Callable[[Iterable[Cluster]], list[Cluster]],
 ) -> tuple[Place, str, list[Cluster]]:
-    """Where remote secrets are of whom, in words, and the clusters among their holders that are
-    `such`.
+    """The place and the words for the remote secrets of `peers`, and the holders that `select`
+    returns.
     """
     names = sorted(peer for peer, holders in peers.items() if select(clusters[h] for h in holders))
     if not names:

@@ -50,14 +50,14 @@ class Refusal:
 
 
 def way_out_text(names: Sequence[str]) -> str:
-    """The end of a fix: the render for which the trees of these clusters do not count; nothing
-    where there are none.
+    """The end of a fix: the render command that ignores the trees of these clusters; empty if there
+    are none.
     """
     return f"{WAY_OUT_PREFIX}{mesh_command(f'render{unapplied_options(names)}')}" if names else ""
 
 
 def unapplied_options(names: Sequence[str]) -> str:
-    """The options by which the trees of these clusters do not count."""
+    """The `--unapplied` options for these clusters."""
     return (
         "".join(f" --unapplied {name}" for name in names)
         if len(names) <= _MOST_NAMES

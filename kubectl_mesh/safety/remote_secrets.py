@@ -1,4 +1,4 @@
-"""What a render changes of the remote secrets by which clusters discover each other."""
+"""The changes of remote secrets that a render makes."""
 
 from collections.abc import Iterator, Sequence
 

@@ -72,7 +72,7 @@ MANUAL_STORE_STEP = (
     f"and put it into the store: `{mesh_command('certs export --to FOLDER')}` writes what belongs"
     " there"
 )
-"""What is to be done where a store of the user's holds the CA material."""
+"""The manual step if an external store holds the CA material."""
 
 
 _PENDING_UNTIL_APPLIED = ("token", "next-token", "address", "gateway")

@@ -62,7 +62,7 @@ class RootFault:
     reasons: Mapping[str, Sequence[str]]
     """The clusters by why what they trust, and who signs, cannot change so."""
     cuts: Sequence[tuple[str, str]] = ()
-    """Where no such reason is: the clusters for which the order is wrong, and why."""
+    """The clusters with a wrong order, each with the reason; empty if `reasons` is not."""
 
     def to_problem(self, where: str) -> Problem:
         """The fault as one problem of a file."""
@@ -368,8 +368,8 @@ def find_issuer_change(old: Cacerts, new: Cacerts) -> tuple[str, str] | None:
 
 
 def _issuer_of_trust(trust: Cacerts) -> str | None:
-    """Whose root a trust has; None where nothing tells it. cert-manager and istio-csr have the same
-    where they name one issuer.
+    """The issuer of the trusted root; None if unknown. cert-manager and istio-csr are the same if
+    they name one issuer.
     """
     if trust.root_fingerprints:
         return LOCAL_ROOT

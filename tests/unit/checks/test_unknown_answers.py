@@ -464,7 +464,7 @@ def test_only_what_is_in_files_is_ruled_out_by_files() -> None:
 @pytest.mark.parametrize(
     ("known", "cause"),
     [(k, c) for k in MESSAGES for c in k.causes],
-    ids=lambda value: getattr(value, "id", None) or value.says[:40],
+    ids=lambda value: getattr(value, "id", None) or value.description[:40],
 )
 def test_every_cause_has_three_answers(known: Any, cause: Any) -> None:
     """Proven by a finding of its own checks alone; cleared only by proof that is whole; else open, with a command."""
@@ -485,7 +485,7 @@ def test_every_cause_has_three_answers(known: Any, cause: Any) -> None:
     def state(found: dict[str, Result], versions: tuple[str, ...] = ()) -> str:
         return next(j.state for j in judge_causes(known, found, versions) if j.cause is cause)
 
-    assert cause.see, cause.says
+    assert cause.command, cause.description
     assert not set(cause.checks) & set(cause.hints)
     assert set(cause.hints) <= {check.id for check in CHECKS}
     assert state(results("ok")) == (CLEARED if cause.is_proof else OPEN)
