@@ -17,6 +17,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -167,6 +168,8 @@ class Mesh:
     """How many of the changes had an order."""
     first: str = ""
     """What the mesh was before all changes."""
+    judge: Callable[["Mesh", Step, Path], None] | None = None
+    """What looks at the tree of a refused change; it gets the folder of the tree before, too."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"changes {self.seed}")
@@ -416,6 +419,7 @@ class Mesh:
                 assert self.files() == inputs, f"{self.story()}\na refused render wrote something"
                 refused = True
         if refused:
+            self.examine_refused(step)
             self.topology, self.base, self.world.addresses = topology, base, addresses
             self.put_back(before)
             return step
@@ -443,6 +447,21 @@ class Mesh:
                 or None,
             )
         return step
+
+    def examine_refused(self, step: Step) -> None:
+        """Gives the tree that a refused change would have, to whoever wants to judge it: it is rendered as if nothing were there."""
+        if self.judge is None or step.said.startswith("$"):
+            return
+        out, aside = self.folder / "out", self.folder / ".out"
+        out.rename(aside)
+        try:
+            code, _, _ = self.call("render")
+            if code == 0:
+                self.judge(self, step, aside)
+        finally:
+            if out.exists():
+                shutil.rmtree(out)
+            aside.rename(out)
 
     def command(self, said: str, step: Step) -> bool:
         """Runs a command of a step; whether it was refused."""
@@ -1209,10 +1228,16 @@ class Run:
     lost: str = ""
 
 
-def run_seed(seed: int, changes: int = 8, first: str | None = None) -> Run:
+def run_seed(
+    seed: int,
+    changes: int = 8,
+    first: str | None = None,
+    judge: Callable[[Mesh, Step, Path], None] | None = None,
+) -> Run:
     """A mesh and its changes, the first of the kind `first` where it can be; a loss ends them."""
     with tempfile.TemporaryDirectory(prefix="changes-", dir=SCRATCH) as scratch:
         mesh = new_mesh(seed, Path(scratch) / "mesh")
+        mesh.judge = judge
         found = Run(seed, mesh.steps, mesh.world.seen, 0, mesh.kind, mesh.store)
         try:
             mesh.start()

@@ -197,6 +197,8 @@ class RemoteSecret:
     """The server's certificate is not verified."""
     expires: datetime | None = None
     """When the token expires; None if the token does not state it."""
+    token_secret: str | None = None
+    """The Secret that holds the token in the cluster that is read, by its claims."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class _Contents:
     login_digest: Opaque | None = None
     is_insecure: bool = False
     expires: datetime | None = None
+    token_secret: str | None = None
 
 
 class RemoteSecretReader:
@@ -120,6 +121,7 @@ class RemoteSecretReader:
                 sealed_digest=lock.contents.sealed.get(path) if lock is not None else None,
                 is_insecure=held.is_insecure,
                 expires=held.expires,
+                token_secret=held.token_secret,
             )
 
     def _contents(
@@ -163,7 +165,7 @@ class RemoteSecretReader:
             login,
             digest_value(dict(user)) if is_clear else None,
             server.insecure,
-            said.expires if said is not None else None,
+            *((said.expires, said.secret) if said is not None else ()),
         )
 
 

@@ -47,6 +47,7 @@ def diff_json(diff: Diff) -> dict[str, object]:
             "steps": [list(step) for step in diff.order.steps],
             "reasons": list(diff.order.reasons),
             "notes": list(diff.order.notes),
+            "unknown": list(diff.order.unknown),
         },
         "formatting": list(diff.reformatted_files),
         "problems": [refusal_json(p) for p in diff.problems],
@@ -146,4 +147,5 @@ def order(diff: Diff) -> Iterator[str]:
         for number, step in enumerate(found.steps, 1):
             yield f"{number}. {clusters_text(step, 0)}"
         yield from found.reasons
+    yield from found.unknown
     yield from found.notes

@@ -28,6 +28,8 @@ class Order:
     """What has to be waited for, or is not without interruption whatever the order."""
     refused: tuple[Problem, ...] = ()
     """Why the change is safe in no order, and `render` refuses it."""
+    unknown: tuple[str, ...] = ()
+    """What cannot be known offline of the calls between clusters; then no order is proved."""
 
 
 def rank_clusters(

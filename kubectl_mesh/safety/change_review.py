@@ -8,7 +8,8 @@ from kubectl_mesh.errors import Place, Problem
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.observed.lazy_state import exclude_clusters
 from kubectl_mesh.observed.mesh_state import MeshState
-from kubectl_mesh.safety.apply_steps import Order
+from kubectl_mesh.safety.apply_steps import Constraint, Order
+from kubectl_mesh.safety.calls import list_call_constraints, list_lost_calls, list_unknown_calls
 from kubectl_mesh.safety.gateways import find_lost_gateways
 from kubectl_mesh.safety.identity import (
     find_name_changes,
@@ -52,6 +53,11 @@ class Review:
     removals: Leaving = field(default_factory=Leaving)
     """What leaves the tree but is in the clusters, of a change that is not refused."""
 
+    call_constraints: tuple[Constraint, ...] = ()
+    """Who has to apply the change before whom so that no call between clusters fails."""
+    unknown_calls: tuple[str, ...] = ()
+    """What cannot be known offline of the calls between clusters."""
+
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What to take care of, whether or not restarts are agreed to."""
@@ -63,7 +69,7 @@ class Review:
 
     def find_order(self, change: MeshChange) -> Order:
         """The order in which clusters may apply the change; it has none where it is refused."""
-        return find_order(change, self.refusals)
+        return find_order(change, self.refusals, self.call_constraints, self.unknown_calls)
 
     def list_problems(self, *, with_restarts: bool = False) -> list[Problem]:
         """Why the change is refused; `with_restarts` accepts changes after which istiod has to
@@ -92,9 +98,13 @@ def review_change(
     (networks and gateways), pkg/kube/multicluster/secretcontroller.go (remote secrets).
     """
     if render is None:
-        return Review(tuple(_tree_refusals(MeshPair(old, new, out))))
+        mesh = MeshPair(old, new, out)
+        return _with_calls(Review(tuple(_tree_refusals(mesh) or list_lost_calls(mesh))), mesh)
     running = render.running_changes
-    refusals = _running_refusals(old, new, out, render)
+    mesh = _running_mesh(old, new, out, render)
+    refusals = _running_refusals(mesh, old, new, render)
+    if not refusals and render.is_changing:
+        refusals = [replace(r, has_way_out=True) for r in list_lost_calls(mesh)]
     refusals += [Refusal(p) for p in expired_token_problems(out, render)]
     logins = find_reconnections(render.plan, running, render.login_changes, out)
     all_logins = (
@@ -102,7 +112,7 @@ def review_change(
         if render.unapplied_clusters
         else logins
     )
-    return Review(
+    found = Review(
         tuple(refusals),
         tuple(_with_way_out(logins.refusals, render)),
         tuple(all_logins.restarts),
@@ -111,6 +121,24 @@ def review_change(
         tuple(_unknown_problems(out, render)),
         list_removals(new, render, render.existing_files or {}) if not refusals else Leaving(),
     )
+    return _with_calls(found, mesh) if render.is_changing else found
+
+
+def _with_calls(found: Review, mesh: MeshPair) -> Review:
+    """A review with what the model of calls adds to a change that is not refused."""
+    if found.refusals:
+        return found
+    return replace(
+        found,
+        call_constraints=tuple(list_call_constraints(mesh.decision)),
+        unknown_calls=tuple(list_unknown_calls(mesh.decision, mesh.contexts)),
+    )
+
+
+def _running_mesh(old: MeshState, new: MeshState, out: str, render: PlannedRender) -> MeshPair:
+    """What clusters run, and what the render makes of it."""
+    running = exclude_clusters(old, render.unapplied_clusters) if render.unapplied_clusters else old
+    return MeshPair(running, new, out, render.is_peer)
 
 
 def _tree_refusals(mesh: MeshPair, render: PlannedRender | None = None) -> list[Refusal]:
@@ -127,16 +155,13 @@ def _tree_refusals(mesh: MeshPair, render: PlannedRender | None = None) -> list[
 
 
 def _running_refusals(
-    old: MeshState, new: MeshState, out: str, render: PlannedRender
+    mesh: MeshPair, old: MeshState, new: MeshState, render: PlannedRender
 ) -> list[Refusal]:
     """What clusters that run the existing tree, or the last commit, do not survive of a render."""
+    out = mesh.out
     refusals: list[Refusal] = []
     commit_refusals: list[Refusal] = []
     if render.is_changing:
-        running = (
-            exclude_clusters(old, render.unapplied_clusters) if render.unapplied_clusters else old
-        )
-        mesh = MeshPair(running, new, out, render.is_peer)
         refusals = [replace(r, has_way_out=True) for r in _tree_refusals(mesh, render)]
         known = {(r.problem.id, r.problem.where) for r in refusals}
         commit_refusals = [

@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 
+from kubectl_mesh.connectivity.changes import Decision, decide_change
+from kubectl_mesh.connectivity.mixtures import StatePair
+from kubectl_mesh.connectivity.state import FactReader
 from kubectl_mesh.errors import Place
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX
@@ -219,6 +222,17 @@ class MeshPair:
         ]
         self.can_read_before = cache(self._can_read_before)
         self.can_read_after = cache(self._can_read_after)
+
+    @cached_property
+    def decision(self) -> Decision:
+        """What the change means for calls between clusters."""
+        states = StatePair(FactReader(self._before), FactReader(self._after))
+        return decide_change(states, self.can_read_after)
+
+    @cached_property
+    def contexts(self) -> Mapping[str, str]:
+        """The context of each cluster that changes, by name."""
+        return {name: self.new[name].lock.context for name in self.changed_clusters}
 
     def _can_read_before(self, holder: str, peer: str) -> bool:
         """Whether the istiod of a cluster reads another one, as it runs."""

@@ -11,7 +11,7 @@ from kubectl_mesh.observed.lazy_state import open_tree
 from kubectl_mesh.observed.mesh_state import ObservedCluster, RawTree
 from kubectl_mesh.safety.apply_steps import Constraint, Order, rank_clusters
 from kubectl_mesh.safety.crl_order import find_crl_constraints, list_crl_notes
-from kubectl_mesh.safety.refusal import Refusal
+from kubectl_mesh.safety.refusal import CALL_WOULD_FAIL, Refusal
 from kubectl_mesh.safety.roots import ROOT_EXCHANGE_CHECK as ROOT_EXCHANGE
 from kubectl_mesh.safety.roots import find_issuer_change, find_root_fault, trusts_of_state
 from kubectl_mesh.text import marked_text
@@ -75,9 +75,15 @@ class MeshChange:
         return {p.before.name: p.name for p in self.pairs if p.before is not None and p.is_renamed}
 
 
-def find_order(change: MeshChange, refusals: Sequence[Refusal] = ()) -> Order:
+def find_order(
+    change: MeshChange,
+    refusals: Sequence[Refusal] = (),
+    calls: Sequence[Constraint] = (),
+    unknown: Sequence[str] = (),
+) -> Order:
     """The order in which clusters may apply a change; `refusals` are what running clusters do not
-    survive of it.
+    survive of it, `calls` who has to go first so that no call fails, `unknown` what cannot be known
+    offline.
     """
     notes = _list_notes(change)
     refused = _refused_problems(change, refusals)
@@ -88,13 +94,15 @@ def find_order(change: MeshChange, refusals: Sequence[Refusal] = ()) -> Order:
         b for b in _list_constraints(change) if b.first & clusters and b.then & clusters - b.first
     ]
     ranks = rank_clusters(clusters, constraints)
+    if ranks is not None:
+        constraints += [b for b in calls if not _is_met(b, ranks)]
+        ranks = rank_clusters(clusters, constraints)
     if ranks is None:
         why = "clusters wait for each other in a circle: no order is without interruption"
-        return Order(
-            has_any_order=True, notes=(why, *dict.fromkeys(b.reason for b in constraints), *notes)
-        )
+        reasons = dict.fromkeys(b.reason for b in constraints)
+        return Order(has_any_order=False, notes=(why, *reasons, *notes), unknown=tuple(unknown))
     if not constraints:
-        return Order(has_any_order=True, notes=notes)
+        return Order(has_any_order=not unknown, notes=notes, unknown=tuple(unknown))
     steps = tuple(
         tuple(sorted(n for n in clusters if ranks[n] == rank))
         for rank in range(max(ranks.values()) + 1)
@@ -104,6 +112,16 @@ def find_order(change: MeshChange, refusals: Sequence[Refusal] = ()) -> Order:
         steps=steps,
         reasons=tuple(dict.fromkeys(b.reason for b in constraints)),
         notes=notes,
+        unknown=tuple(unknown),
+    )
+
+
+def _is_met(constraint: Constraint, ranks: Mapping[str, int]) -> bool:
+    """Whether the order of some steps keeps a constraint already."""
+    return all(
+        ranks[first] < ranks[then]
+        for first in constraint.first & ranks.keys()
+        for then in constraint.then & ranks.keys()
     )
 
 
@@ -132,7 +150,12 @@ def _refused_problems(change: MeshChange, refusals: Sequence[Refusal]) -> tuple[
     same = next((r for r in refusals if r.problem.id == ROOT_EXCHANGE), None)
     if same is not None:
         problem = replace(problem, fix=marked_text(problem.fix) + same.way_out)
-    others = (r.to_problem() for r in refusals if r.problem.id != ROOT_EXCHANGE)
+    # The model of calls has seen the same, in other words.
+    others = (
+        r.to_problem()
+        for r in refusals
+        if r.problem.id != ROOT_EXCHANGE and r.problem.code != CALL_WOULD_FAIL
+    )
     return tuple(dict.fromkeys((problem, *others)))
 
 

@@ -8,6 +8,8 @@ from kubectl_mesh.text import marked_text, mesh_command
 
 IN_USE_CHECK, IDENTITY_CHECK, TOKEN_ORDER_CHECK = "tree-in-use", "identity-change", "token-order"
 """The checks that report these refusals."""
+CALL_WOULD_FAIL = "call-would-fail"
+"""The code of a refusal that the model of calls alone gives."""
 WAY_OUT_PREFIX = "\n  if no cluster runs this tree yet: "
 """What comes before the way out, at the end of a fix."""
 STEPS_WITHOUT_TRAFFIC = (
