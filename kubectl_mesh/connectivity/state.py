@@ -13,6 +13,7 @@ from kubectl_mesh.connectivity.facts import (
     Reader,
     TrustFacts,
 )
+from kubectl_mesh.errors import MeshError
 from kubectl_mesh.model import BUNDLE_FOLDER, CACERTS_PATH, MESH_LOCK, REMOTE_SECRETS_PREFIX
 from kubectl_mesh.observed import TreeReader
 from kubectl_mesh.observed.lazy_state import has_same_public_files
@@ -123,7 +124,7 @@ class FactReader:
     def network_label(self, name: str) -> str | None:
         """`topology.istio.io/network` of Istio's namespace."""
         if name not in self._labels:
-            body = self.files_of(name).get(NAMESPACE)
+            body = self._read_file(name, NAMESPACE)
             part = {name: {NAMESPACE: body}}
             found = self._reader.read_state(part).clusters[name] if body is not None else None
             label = found.network_label if found is not None else None
@@ -148,6 +149,13 @@ class FactReader:
         """The files of a directory; none where there is no such directory."""
         return self._state.tree.get(name, {})
 
+    def _read_file(self, name: str, path: str) -> bytes | None:
+        """The bytes of a file; None where there is none, or it cannot be read."""
+        try:
+            return self.files_of(name).get(path)
+        except MeshError:
+            return None
+
     def has_same_manifests(self, other: "FactReader", name: str) -> bool:
         """Whether the files that say what is neither trust nor remote secrets are the same in
         another state.
@@ -161,9 +169,9 @@ class FactReader:
         roots, signer = lock.roots, lock.signer
         if lock.intermediate and len(roots) == 1:
             signer = roots[0]
-        if (not roots or signer is None) and self.files_of(name).get(CACERTS_PATH) is not None:
-            part = {name: {CACERTS_PATH: self.files_of(name)[CACERTS_PATH]}}
-            cacerts = self._reader.read_state(part).clusters[name].cacerts
+        body = self._read_file(name, CACERTS_PATH) if not roots or signer is None else None
+        if body is not None:
+            cacerts = self._reader.read_state({name: {CACERTS_PATH: body}}).clusters[name].cacerts
             roots, signer = roots or cacerts.root_fingerprints, signer or cacerts.signer
         return TrustFacts(
             roots=roots,
@@ -216,8 +224,9 @@ class FactReader:
         """The remote secrets that are applied in a cluster, by peer: path and bytes."""
         own = {
             path.removeprefix(REMOTE_SECRETS_PREFIX): (f"{name}/{path}", body)
-            for path, body in self.files_of(name).items()
-            if path.startswith(REMOTE_SECRETS_PREFIX) and body is not None
+            for path in self.files_of(name)
+            if path.startswith(REMOTE_SECRETS_PREFIX)
+            and (body := self._read_file(name, path)) is not None
         }
         shared = {
             path: (f"{BUNDLE_FOLDER}/{path}", body)

@@ -80,7 +80,7 @@ EACH = """
 import json, sys
 from kubectl_mesh import cli
 for words in json.loads(sys.argv[1]):
-    code = cli.run(words)
+    code = cli.run_command(words)
     for stream in (sys.stdout, sys.stderr):
         print(f"\\n== {code}", file=stream, flush=True)
 """

@@ -36,19 +36,19 @@ SEEDS = 2
 """What of a pattern is repeated, at most, in each of two ways."""
 OWN_TEXT = {
     "kubectl_mesh.graph.svg:_LIGHT_DARK": "reads the style sheet of the page, which is ours",
-    "kubectl_mesh.graph.svg:_both": "reads the style sheet of the page, which is ours",
+    "kubectl_mesh.graph.svg:_with_dark_rules": "reads the style sheet of the page, which is ours",
     "kubectl_mesh.yaml_io.templates:_MARKER": "reads a template of ours with markers of ours",
 }
 """Patterns that never see a text of somebody else, each with the reason."""
 AT_RUN_TIME: dict[str, list[str]] = {
-    "kubectl_mesh.explain:recognise": [known.pattern for known in explain.MESSAGES],
+    "kubectl_mesh.explain:find_messages": [known.pattern for known in explain.MESSAGES],
     "kubectl_mesh.adopt.reasons:field_reason": [
         pattern
         for pattern, _ in importlib.import_module("kubectl_mesh.adopt.reasons")._FIELD_REASONS
     ],
     "kubectl_mesh.yaml_io.schema:compile_pattern": [],  # those of the schemas, see below
-    "kubectl_mesh.stores.sops:unseal": ["^(data|stringData)$"],
-    "kubectl_mesh.cli.common:put_marked": [r"^( *)(error|warning|ok)(?= )"],
+    "kubectl_mesh.stores.sops:open_file": ["^(data|stringData)$"],
+    "kubectl_mesh.cli.common:print_marked_text": [r"^( *)(error|warning|ok)(?= )"],
     "kubectl_mesh.operations.rotate_token:_list_generations": [r"x\.token\.g([0-9]{1,4})"],
 }
 """Patterns that are put together when a function runs: what becomes of them, by the function."""
@@ -201,7 +201,7 @@ def test_they_are_found() -> None:
         "kubectl_mesh.x509.parse:_LINE",
         "kubectl_mesh.credentials.leaks:_TOKEN",
         "kubectl_mesh.pki.signing_requests:_requested_names",
-        "kubectl_mesh.explain:recognise",
+        "kubectl_mesh.explain:find_messages",
     } <= places
     known = {
         f"{m.__name__}:{place}"
