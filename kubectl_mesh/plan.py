@@ -91,7 +91,7 @@ def _members(
     known: KnownClusters,
     all_networks: tuple[Network, ...],
 ) -> dict[str, Member]:
-    """The clusters of the mesh; `everyone` are the networks that those see that see all."""
+    """The clusters of the mesh; `all_networks` are the networks that those see that see all."""
     by_name = {c.name: c for c in topology.clusters}
     joined_clusters = tuple(c for c in topology.clusters if c.is_joined)
     served = {c.primary for c in joined_clusters if c.primary is not None}

@@ -168,7 +168,7 @@ def build_intermediate(
     now: datetime,
     former: x509.Certificate | None = None,
 ) -> x509.Certificate:
-    """An intermediate for one cluster, signed by a root; `own` is the one that it follows."""
+    """An intermediate for one cluster, signed by a root; `former` is the one that it follows."""
     root = issuer.certificate
     subject = intermediate_subject(choose_organization(profile, root, former), name)
     # A certificate neither outlives nor predates its issuer.

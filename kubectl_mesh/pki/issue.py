@@ -54,11 +54,11 @@ def issue_pki(
     progress: Progress = ignore_progress,
     folders: Iterable[str] = (),
 ) -> Pki:
-    """The PKI of a mesh: the files in `kept` are checked, missing ones are issued.
+    """The PKI of a mesh: the files in `certs_files` are checked, missing ones are issued.
 
-    `kept` maps a path below `certs/` to bytes; `now` is in UTC; `progress` gets the numbers of
-    created and of missing keys. No root is created while `folders` names an existing intermediate.
-    Raises a `MeshError` that names each file that does not fit.
+    `certs_files` maps a path below `certs/` to bytes; `now` is in UTC; `progress` gets the numbers
+    of created and of missing keys. No root is created while `folders` names an existing
+    intermediate. Raises a `MeshError` that names each file that does not fit.
     """
     now = now.replace(microsecond=0)
     root = load_root(certs_files, now, folders)

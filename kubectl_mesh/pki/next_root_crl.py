@@ -22,7 +22,7 @@ from kubectl_mesh.x509.layout import CRL_FILE, NEXT_ROOT_KEY, ROOT_CERT
 
 
 def add_next_root_crl(pem: bytes, files: Mapping[str, bytes], now: datetime) -> bytes:
-    """The bundle `pem` with a CRL of the root whose key waits in `kept`; as it is where none
+    """The bundle `pem` with a CRL of the root whose key waits in `files`; as it is where none
     waits.
     """
     if NEXT_ROOT_KEY not in files:
@@ -68,7 +68,9 @@ def find_idle_roots(
 def missing_crl_problems(
     files: Mapping[str, bytes], fingerprints: Collection[str], now: datetime
 ) -> list[Problem]:
-    """That proxies go by CRLs and have none of a root in `marks`, one of which is to sign next."""
+    """That proxies go by CRLs and have none of a root in `fingerprints`, one of which is to sign
+    next.
+    """
     if CRL_FILE not in files:
         return []
     crls = CrlIndex(load_crls(CRL_PATH, files[CRL_FILE]))

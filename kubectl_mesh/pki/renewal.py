@@ -45,11 +45,10 @@ def plan_renewal(
     *,
     keep_key: bool = False,
 ) -> CertsChange:
-    """New intermediates for the clusters of `wanted`, signed by the root whose key is in `certs/`;
+    """New intermediates for the clusters of `profile`, signed by the root whose key is in `certs/`;
     the old folders go to the archive.
 
-    Raises a `MeshError` that names everything that is missing or does not fit; nothing is made
-    then.
+    Raises a `MeshError` that names everything that is missing or does not fit.
     """
     now, files = now.replace(microsecond=0), certs.files
     root = load_root(files, now, ())
@@ -87,7 +86,7 @@ def sign_intermediates(
     *,
     keep_key: bool = False,
 ) -> CertsChange:
-    """New intermediates for the clusters of `wanted`, signed by one of the roots in `certs/`; the
+    """New intermediates for the clusters of `profile`, signed by one of the roots in `certs/`; the
     old folders go to the archive.
     """
     names, files = sorted(profile.namespaces), certs.files

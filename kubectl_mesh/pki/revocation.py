@@ -102,8 +102,8 @@ class SignedCrls:
 def sign_crl_bundle(
     certs: CertsFolder, clusters: Sequence[str], request: CrlRequest, now: datetime
 ) -> SignedCrls:
-    """The bundle of CRLs of a mesh, and the step of a rotation that waits for it; `own` are the
-    clusters whose intermediates are here, `certs` has files of the archive.
+    """The bundle of CRLs of a mesh, and the step of a rotation that waits for it; `clusters` are
+    the clusters whose intermediates are here, `certs` has files of the archive.
     """
     root = load_root(certs.files, now, certs.intermediate_folders)
     states = {
@@ -327,8 +327,9 @@ def build_bundle(
 ) -> bytes:
     """All CRLs signed again, with the next number.
 
-    `idle` are roots that sign nothing: without its key, the CRL of one is kept whatever it revokes.
-    `spare` are CAs of yesterday whose keys are here; theirs come last, as far as there is room.
+    `idle_roots` are roots that sign nothing: without its key, the CRL of one is kept whatever it
+    revokes. `spare_signers` are CAs of yesterday whose keys are here; theirs come last, as far as
+    there is room.
 
     Of a CA whose key is not here, and of one that is in no chain any more, the CRL is kept while it
     is valid: what they signed may still be in use. Raises a `MeshError` with each CA that has none.

@@ -50,7 +50,7 @@ def plan_root_import(
 ) -> RootImport:
     """A root of one's own, of several certificates or one, and its key.
 
-    `kept` are the files below `certs/`, `clusters` those whose intermediates are there. The
+    `certs_files` are the files below `certs/`, `clusters` those whose intermediates are there. The
     certificate is written before its key: a key without a certificate would have one made for it.
     """
     now = now.replace(microsecond=0)

@@ -31,7 +31,7 @@ def merge_roots(
     """The root that is there and those of `others`, as the new root-cert.pem and as the copies
     beside the intermediates of `clusters`.
 
-    The others come behind it, or `before` it.
+    The others come behind it; with `first`, in front of it.
     """
     now = now.replace(microsecond=0)
     problems = list(_missing_root_problems(certs_files))

@@ -53,7 +53,9 @@ def begin_rotation(
     named_root: NamedFile | None = None,
     progress: Progress = ignore_progress,
 ) -> CertsChange:
-    """A second root beside the first, trusted and not signing; made here, or `given` as a file."""
+    """A second root, which is trusted and signs nothing yet: that of the file `named_root`, else a
+    new one.
+    """
     now = now.replace(microsecond=0)
     files = certs.files
     root = load_root(files, now, certs.intermediate_folders)
@@ -388,7 +390,7 @@ def _root_text(bundle: bytes, root: str) -> bytes:
 def _load_issuer(
     certs: CertsFolder, pem: bytes | None, path: str, roots: set[str], now: datetime
 ) -> Issuer:
-    """The root that signs next, one of `marks`, with its key `pem`, which belongs at `path`."""
+    """The root that signs next, one of `roots`, with its key `pem`, which belongs at `path`."""
     place = f"certs/{path}"
     if pem is None:
         raise MeshError(
@@ -487,7 +489,7 @@ def _archive_left_clusters(certs: CertsFolder, names: Collection[str]) -> dict[s
 def _drop_roots(
     certs: CertsFolder, kept_roots: set[str], profile: CertificateProfile
 ) -> CertsChange:
-    """Only the roots in `stay` are trusted; refused while an intermediate leads to another."""
+    """Only the roots in `kept_roots` are trusted; refused while another one signs."""
     trust_by_cluster = read_trust(certs.files, sorted(profile.namespaces))
     blocked = [name for name, trust in trust_by_cluster.items() if trust.signer not in kept_roots]
     if blocked:
@@ -510,7 +512,9 @@ def _drop_roots(
 
 
 def _remaining_bundle(text: bytes, kept_roots: set[str]) -> bytes:
-    """The roots in `stay`, as one piece of the old text: istiod up to 1.29 looks for it there."""
+    """The roots in `kept_roots`, as one piece of the old text: istiod up to 1.29 looks for it
+    there.
+    """
     certificates = split_certificates(text)
     blocks = [
         block

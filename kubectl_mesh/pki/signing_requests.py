@@ -98,8 +98,8 @@ def build_request(organization: str, name: str, namespace: str, key: Key) -> byt
 def prepare_requests(
     profile: CertificateProfile, files: Mapping[str, bytes], progress: Any
 ) -> dict[str, bytes]:
-    """The requests of `wanted`, with the keys that are missing: path below `certs/` -> bytes. One
-    that is there and fits its key is kept.
+    """The requests for the clusters of `profile`, and the keys that are missing, as bytes by path
+    below `certs/`. A request that fits its key stays as it is.
     """
     keys: dict[str, Key] = {}
     new: dict[str, bytes] = {}
@@ -155,7 +155,7 @@ def requested_organization(
     profile: CertificateProfile, files: Mapping[str, bytes], name: str
 ) -> str:
     """The O= that a cluster's request asks for, with the root and the intermediate that are in
-    `kept`, as far as they are.
+    `files`, as far as they are.
     """
     root = (
         load_certificates(f"certs/{ROOT_CERT}", files[ROOT_CERT])[0] if ROOT_CERT in files else None
@@ -261,8 +261,8 @@ def _requested_names(
 def sign_request(
     request: SigningRequest, files: Mapping[str, bytes], days: int, now: datetime
 ) -> bytes:
-    """The intermediate for a request and the root it is signed by, PEM, from the root in `kept` and
-    its key.
+    """The intermediate for a request and the root it is signed by, PEM, from the root in `files`
+    and its key.
     """
     root = load_root(files, now, ())
     if not root.certificates or root.key is None:
@@ -313,7 +313,7 @@ def accept_intermediate(
     now: datetime,
 ) -> dict[str, bytes]:
     """What came back for a cluster, judged: path below `certs/` -> bytes to be written. `root` is
-    one that is not here yet; `kept` has the key where that of an intermediate is.
+    one that is not here yet; `files` has the key where that of an intermediate is.
 
     Raises a `MeshError` with every reason to refuse it.
     """

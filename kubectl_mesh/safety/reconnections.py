@@ -152,7 +152,7 @@ def find_reconnections(
 ) -> Reconnections:
     """What a render means for the istiods that hold the remote secrets it changes.
 
-    `resealed` has those that are held in another way from now on, by directory and peer.
+    `login_changes` says of secrets in another store, by directory and peer, what happens to them.
     """
     clusters = {name: member.cluster for name, member in plan.members.items()}
     result = Reconnections([], [], [])

@@ -100,7 +100,7 @@ def list_needed_paths(render: PlannedRender) -> dict[str, list[str]]:
 
 
 def list_removals(new: MeshState, render: PlannedRender, existing_files: RawTree) -> Leaving:
-    """What leaves the tree that is on disk; `disk` has the files that are needed of it."""
+    """What leaves the tree on disk; `existing_files` has the files that are needed of it."""
     if not existing_files:
         return Leaving()
     plan = render.plan

@@ -253,7 +253,7 @@ def compare_tree(
 
     A directory of no cluster is removed only if its lock says that it is one of this mesh under its
     own name. With a list in `faults` the problems of directories that cannot be compared go there,
-    and the changes of the others are returned. The directories in `known` are not read again.
+    and the changes of the others are returned. The directories in `scanned` are not read again.
     """
     changes: list[FolderChange] = []
     problems: list[Problem] = []

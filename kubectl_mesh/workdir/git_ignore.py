@@ -54,7 +54,7 @@ def find_work_tree(path: str) -> str | None:
 
 
 def _find_known_work_tree(folder: str, known: dict[str, str | None]) -> str | None:
-    """As `top_of`, for many folders of the same few places, that are in `known` then."""
+    """As `find_work_tree`, for many folders; `known` collects the answers."""
     if folder not in known:
         above, name = os.path.split(folder)
         if name in ("", ".", "..") or os.path.islink(folder):

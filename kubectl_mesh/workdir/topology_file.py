@@ -15,8 +15,8 @@ from kubectl_mesh.yaml_io.read import load_document
 
 
 def read_topology(directory: str, *, allow_empty: bool = False) -> Topology:
-    """The topology of a working directory; `empty` takes one that has no clusters yet, as `init`
-    may leave it.
+    """The topology of a working directory; `allow_empty` takes one that has no clusters yet, as
+    `init` may leave it.
     """
     path = join_path(directory, TOPOLOGY_FILE)
     document = load_topology_document(directory)
@@ -32,7 +32,7 @@ def read_topology(directory: str, *, allow_empty: bool = False) -> Topology:
 
 
 def validate_topology(document: Document, *, allow_empty: bool = False) -> Topology:
-    """The topology of a document; `empty` accepts one that has no clusters yet."""
+    """The topology of a document; `allow_empty` accepts one that has no clusters yet."""
     if allow_empty and _has_no_contexts(document.value):
         # With a cluster in its place, the rest can be judged.
         document = replace(
