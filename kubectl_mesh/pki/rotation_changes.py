@@ -53,9 +53,7 @@ def begin_rotation(
     named_root: NamedFile | None = None,
     progress: Progress = ignore_progress,
 ) -> CertsChange:
-    """A second root, which is trusted and signs nothing yet: that of the file `named_root`, else a
-    new one.
-    """
+    """A second root, trusted and not signing yet: the file `named_root`, else a new one."""
     now = now.replace(microsecond=0)
     files = certs.files
     root = load_root(files, now, certs.intermediate_folders)
