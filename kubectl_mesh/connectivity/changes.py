@@ -215,20 +215,22 @@ class _Search:
 
     def decide(self) -> Decision:
         """What the requirement says of the change."""
-        examples = self._list_examples()
+        found = self._list_examples()
+        unknown = [e for e in found.values() if e.fault.depends_on is not None]
+        unknown = [min(unknown, key=_size)] if unknown else []
+        examples = _select_violations(found)
         if not examples:
-            return Decision()
-        unknown = [e for e in examples.values() if e.fault.depends_on is not None]
-        if unknown:
-            return Decision(unknown=(min(unknown, key=_size),))
+            return Decision(unknown=tuple(unknown))
         shortest = min(examples.values(), key=_size)
         gateways = {n for e in examples.values() for n in e.progress} - {*self._names}
         if gateways:
             # In which order gateways go matters too.
             self._names = tuple(sorted({*self._names, *gateways}))
-            examples = self._list_examples() if len(self._names) <= _MOST else {}
+            is_searched = len(self._names) <= _MOST
+            examples = _select_violations(self._list_examples()) if is_searched else {}
         order = _find_order(self._names, self._steps(), examples) if examples else None
-        return Decision(losses=(shortest,)) if order is None else Decision(order=order)
+        losses = (shortest,) if order is None else ()
+        return Decision(losses, order or (), tuple(unknown))
 
     def _steps(self) -> list[tuple[Progress, ...]]:
         return [
@@ -242,6 +244,13 @@ class _Search:
             for mixture in product(*self._steps())
             if (example := self._example(dict(zip(self._names, mixture, strict=True)))) is not None
         }
+
+
+def _select_violations(
+    examples: Mapping[tuple[Progress, ...], Counterexample],
+) -> dict[tuple[Progress, ...], Counterexample]:
+    """The mixtures in which the call fails, without those in which that cannot be known."""
+    return {m: e for m, e in examples.items() if e.fault.depends_on is None}
 
 
 def _size(example: Counterexample) -> tuple[int, int, int]:

@@ -219,6 +219,16 @@ def test_an_address_takes_the_place_of_a_label(tree: Tree) -> None:
     assert {(rule.first, rule.then) for rule in found.order} == {("a", "c"), ("b", "c")}
 
 
+def test_an_unknown_hides_no_loss(tree: Tree) -> None:
+    """While b alone has applied, the login of a is unknown; once a has too, it has none: that is a loss."""
+    new = {directory: dict(files) for directory, files in tree.items()}
+    drop(new, "b", TOKEN)
+    drop(new, "a", "3-mesh/remote-secrets/b.yaml")
+    found = decide(tree, new)
+    assert {e.fault.code for e in found.losses} == {"no-remote-secret"}
+    assert {e.fault.code for e in found.unknown} == {"login-unknown"}
+
+
 def test_a_loss_that_the_topology_asks_for(tree: Tree) -> None:
     """A peer that a cluster is not to reach any more is no loss."""
     new = {directory: dict(files) for directory, files in tree.items()}
