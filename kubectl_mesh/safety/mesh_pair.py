@@ -5,16 +5,20 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 
 from kubectl_mesh.connectivity.changes import Decision, decide_change
+from kubectl_mesh.connectivity.facts import DEFAULT_DOMAIN
 from kubectl_mesh.connectivity.mixtures import StatePair
-from kubectl_mesh.connectivity.state import FactReader
+from kubectl_mesh.connectivity.state import (
+    FactReader,
+    is_ambient,
+    trust_domain,
+    trust_domain_aliases,
+)
 from kubectl_mesh.errors import Place
 from kubectl_mesh.fs.folders import join_path
 from kubectl_mesh.model import BUNDLE_FOLDER, MESH_LOCK, REMOTE_SECRETS_PREFIX
-from kubectl_mesh.observed.mesh_state import Fields, MeshState, ObservedCluster, ObservedGateway
+from kubectl_mesh.observed.mesh_state import MeshState, ObservedCluster, ObservedGateway
 from kubectl_mesh.tree.lock_file import LockFile, Source
 
-DEFAULT_DOMAIN = "cluster.local"
-"""Istio's trust domain where none is stated."""
 _READER_FILE = re.compile(
     r"3-mesh/reader(?:-(.+))?-(?:account|role-binding|token(?:-g[0-9]+)?)\.yaml"
 )
@@ -139,15 +143,7 @@ class ClusterState:
     @cached_property
     def is_ambient(self) -> bool:
         """Whether the data plane is ambient."""
-        return any(
-            c.component == "ztunnel"
-            or any(
-                _is_ambient(of.get(path))
-                for of in (c.values, c.settings)
-                for path in ("profile", "global.profile")
-            )
-            for c in self.cluster.control_plane
-        )
+        return any(map(is_ambient, self.cluster.control_plane))
 
     @cached_property
     def revisions(self) -> frozenset[str]:
@@ -161,12 +157,12 @@ class ClusterState:
         known: set[str] = set()
         for release in self.cluster.releases:
             own.add(
-                _trust_domain(release.values) or _trust_domain(release.settings) or DEFAULT_DOMAIN
+                trust_domain(release.values) or trust_domain(release.settings) or DEFAULT_DOMAIN
             )
             known |= {
                 alias
                 for of in (release.values, release.settings)
-                for alias in _trust_domain_aliases(of)
+                for alias in trust_domain_aliases(of)
             }
         return frozenset(own), frozenset(own | known)
 
@@ -178,26 +174,6 @@ class ClusterState:
         return bool(self.lock.pending) or not any(
             path.startswith("2-control-plane/") for path in self.files
         )
-
-
-def _is_ambient(profile: object) -> bool:
-    return isinstance(profile, str) and profile.endswith("ambient")
-
-
-def _trust_domain(values: Fields) -> str:
-    return next(
-        (
-            v
-            for path in ("meshConfig.trustDomain", "global.trustDomain")
-            if isinstance(v := values.get(path), str) and v
-        ),
-        "",
-    )
-
-
-def _trust_domain_aliases(values: Fields) -> list[str]:
-    found = values.get("meshConfig.trustDomainAliases")
-    return list(map(str, found)) if isinstance(found, list) else []
 
 
 class MeshPair:
